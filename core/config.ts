@@ -1,0 +1,101 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { Type, type Static } from 'typebox';
+import { Value } from 'typebox/value';
+
+const positive = (description: string, fallback: number) => Type.Integer({ minimum: 1, default: fallback, description });
+
+/**
+ * Every setting, read from the environment once at start. The keys are the names of the variables;
+ * `docs/configuration.md` is generated from this schema by `npm run verify`.
+ */
+export const ConfigSchema = Type.Object({
+  PLUMBLINE_DATA: Type.String({
+    default: '',
+    description: 'Data folder: embedded PostgreSQL and Redis, states, caches. Empty: `$XDG_STATE_HOME/plumbline`.',
+  }),
+  PLUMBLINE_KEY_FILE: Type.String({
+    default: '',
+    description:
+      'File with the 32-byte master key that seals secrets; made on first start with mode 0600. Must lie outside the data folder. Empty: `$XDG_CONFIG_HOME/plumbline/master.key`.',
+  }),
+  DATABASE_URL: Type.String({
+    default: '',
+    description: 'PostgreSQL connection URL. Empty: an embedded cluster in the data folder.',
+  }),
+  REDIS_URL: Type.String({
+    default: '',
+    description: 'Redis or Valkey URL (AOF on, `noeviction`). Empty: an embedded server in the data folder.',
+  }),
+  PULUMI_BACKEND_URL: Type.String({
+    default: '',
+    description:
+      'Pulumi state backend for stacks that name none; each tenant gets its own sub-folder. Empty: `file://` in the data folder.',
+  }),
+  PLUMBLINE_PULUMI: Type.String({ default: '', description: 'Path of the pulumi binary. Empty: PATH, then the toolchain cache.' }),
+  PLUMBLINE_TOOLCHAIN: Type.String({
+    default: '',
+    description: 'Folder the toolchain is cached in. Empty: `.plumbline` beside package.json.',
+  }),
+  PLUMBLINE_LISTEN_HOST: Type.String({ default: '127.0.0.1', description: 'Address the service listens on.' }),
+  PLUMBLINE_LISTEN_PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 7420, description: 'Port of the service; 0 picks a free one.' }),
+  PLUMBLINE_WORKER_TENANT: Type.String({
+    default: 'default',
+    description: 'The one tenant this worker serves: programs of two tenants never share a worker.',
+  }),
+  PLUMBLINE_WORKER_CONCURRENCY: positive('Stacks a worker reconciles at once.', 2),
+  PLUMBLINE_DRIFT_CONCURRENCY: positive('Drift checks a worker makes at once, apart from real runs.', 1),
+  PLUMBLINE_ISOLATION: Type.Union([Type.Literal('namespaces'), Type.Literal('none')], {
+    default: 'namespaces',
+    description:
+      'How runs are isolated. `namespaces` (Linux): own PID, mount, UTS and IPC namespaces; a worker that cannot make them refuses to start. `none`: process groups only, a dead worker is never proved dead.',
+  }),
+  PLUMBLINE_LEASE_SECONDS: positive('Seconds a lease lasts without renewal; the guardian kills a run before it ends.', 30),
+  PLUMBLINE_SWEEP_SECONDS: positive('Seconds between two sweeps for stacks that are due.', 5),
+  PLUMBLINE_PLAIN_HTTP_REGISTRIES: Type.String({
+    default: '',
+    description: 'Comma-separated `host:port` of registries that may be reached by plain HTTP.',
+  }),
+  PLUMBLINE_MAX_ARTIFACT_MB: positive('Compressed bytes of all layers of an artifact, in MiB.', 256),
+  PLUMBLINE_MAX_UNPACKED_MB: positive('Unpacked bytes of an artifact, in MiB.', 1024),
+  PLUMBLINE_MAX_ENTRIES: positive('Files and folders of an unpacked artifact.', 100_000),
+  PLUMBLINE_MAX_OUTPUT_KB: positive('Output of one run that is kept, in KiB.', 512),
+  PLUMBLINE_NPM_USERCONFIG: Type.String({ default: '', description: 'npm configuration file used to install program dependencies.' }),
+  PLUMBLINE_LOG_LEVEL: Type.Union(
+    ['trace', 'debug', 'info', 'warn', 'error', 'fatal'].map((level) => Type.Literal(level)),
+    { default: 'info', description: 'Least level that is logged.' },
+  ),
+});
+type RawConfig = Static<typeof ConfigSchema>;
+
+/** Settings with every default filled in; paths are absolute. */
+export interface Config extends RawConfig {
+  dataDir: string;
+  keyFile: string;
+  plainHttpRegistries: string[];
+}
+
+/**
+ * Reads and checks the environment.
+ * @throws Error naming the variable, what is wrong with it and what it takes.
+ */
+export function loadConfig(env: Record<string, string | undefined>): Config {
+  const given = Object.fromEntries(
+    Object.keys(ConfigSchema.properties).flatMap((key) => (env[key] === undefined ? [] : [[key, env[key]]])),
+  );
+  const value: unknown = Value.Convert(ConfigSchema, Value.Default(ConfigSchema, given));
+  if (!Value.Check(ConfigSchema, value)) {
+    const [first] = Value.Errors(ConfigSchema, value);
+    const name = first?.instancePath.slice(1) ?? 'environment';
+    throw new Error(`${name} ${first?.message ?? 'is not valid'}; see docs/configuration.md`);
+  }
+  const home = homedir();
+  const state = env['XDG_STATE_HOME'] || join(home, '.local', 'state');
+  const settings = env['XDG_CONFIG_HOME'] || join(home, '.config');
+  return {
+    ...value,
+    dataDir: value.PLUMBLINE_DATA || join(state, 'plumbline'),
+    keyFile: value.PLUMBLINE_KEY_FILE || join(settings, 'plumbline', 'master.key'),
+    plainHttpRegistries: value.PLUMBLINE_PLAIN_HTTP_REGISTRIES.split(',').filter((host) => host !== ''),
+  };
+}

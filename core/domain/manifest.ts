@@ -1,0 +1,169 @@
+import { Type, type Static } from 'typebox';
+
+/**
+ * The kinds people write, as TypeBox schemas: type, validator and API documentation in one.
+ * Unknown fields are refused, so a typo never means "default".
+ */
+const closed = { additionalProperties: false } as const;
+
+export const API_VERSION = 'plumbline.dev/v1alpha1';
+
+/** DNS label: also safe as a folder name, a Pulumi stack name part and a queue id. No `_` (see pulumi.md section 4). */
+export const NAME_PATTERN = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$';
+export const Name = Type.String({ pattern: NAME_PATTERN, minLength: 1, maxLength: 63 });
+
+/** Go-like durations: 500ms, 30s, 5m, 2h, 7d, and sums such as 1h30m. */
+export const DURATION_PATTERN = '^([0-9]+(ms|s|m|h|d))+$';
+export const Duration = Type.String({ pattern: DURATION_PATTERN, maxLength: 32 });
+
+export const DIGEST_PATTERN = '^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$';
+export const Digest = Type.String({ pattern: DIGEST_PATTERN });
+export const Tag = Type.String({ pattern: '^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$' });
+
+const Metadata = Type.Object(
+  { name: Name, tenant: Type.Optional(Name), labels: Type.Optional(Type.Record(Type.String(), Type.String())) },
+  closed,
+);
+
+export const SourceRef = Type.Object(
+  { tag: Type.Optional(Tag), semver: Type.Optional(Type.String({ maxLength: 128 })), digest: Type.Optional(Digest) },
+  { ...closed, description: 'digest > semver > tag; `latest` when empty' },
+);
+export type SourceRef = Static<typeof SourceRef>;
+
+export const Source = Type.Object(
+  {
+    repository: Type.String({ pattern: '^oci://', maxLength: 512 }),
+    ref: SourceRef,
+    path: Type.Optional(Type.String({ maxLength: 256, description: 'sub-folder of the artifact with Pulumi.yaml' })),
+    interval: Type.Optional(Duration),
+    onBackward: Type.Optional(Type.Union([Type.Literal('hold'), Type.Literal('apply')])),
+    credentials: Type.Optional(Name),
+  },
+  closed,
+);
+export type Source = Static<typeof Source>;
+
+export const SecretKeyRef = Type.Object({ secret: Name, key: Type.String({ minLength: 1, maxLength: 253 }) }, closed);
+
+export const PulumiSettings = Type.Object(
+  {
+    stack: Name,
+    config: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+    secrets: Type.Optional(Type.Record(Type.String(), SecretKeyRef)),
+    environment: Type.Optional(Type.Record(Type.String({ pattern: '^[A-Za-z_][A-Za-z0-9_]*$' }), Type.String())),
+    backend: Type.Optional(Type.String({ maxLength: 1024 })),
+  },
+  closed,
+);
+export type PulumiSettings = Static<typeof PulumiSettings>;
+
+export const APPROVAL_MODES = ['auto', 'manual', 'on-destructive'] as const;
+export type ApprovalMode = (typeof APPROVAL_MODES)[number];
+
+export const ApprovalPolicy = Type.Object(
+  {
+    mode: Type.Union(APPROVAL_MODES.map((mode) => Type.Literal(mode))),
+    required: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })),
+    expires: Type.Optional(Duration),
+    selfApproval: Type.Optional(Type.Boolean()),
+    maxChanges: Type.Optional(Type.Integer({ minimum: 1 })),
+    listedTypes: Type.Optional(Type.Array(Type.String({ maxLength: 256 }), { maxItems: 100 })),
+  },
+  closed,
+);
+export type ApprovalPolicy = Static<typeof ApprovalPolicy>;
+
+export const DRIFT_ACTIONS = ['report', 'heal'] as const;
+export const DriftPolicy = Type.Object(
+  {
+    interval: Type.Optional(Duration),
+    action: Type.Optional(Type.Union(DRIFT_ACTIONS.map((action) => Type.Literal(action)))),
+  },
+  closed,
+);
+export type DriftPolicy = Static<typeof DriftPolicy>;
+
+export const StackSpec = Type.Object(
+  {
+    source: Source,
+    pulumi: PulumiSettings,
+    credentials: Type.Optional(Type.Object({ plan: Type.Optional(Name), apply: Type.Optional(Name) }, closed)),
+    approval: Type.Optional(ApprovalPolicy),
+    drift: Type.Optional(DriftPolicy),
+    timeouts: Type.Optional(Type.Object({ plan: Type.Optional(Duration), apply: Type.Optional(Duration) }, closed)),
+    retry: Type.Optional(
+      Type.Object(
+        { interval: Type.Optional(Duration), max: Type.Optional(Type.Integer({ minimum: 0, maximum: 100 })) },
+        closed,
+      ),
+    ),
+    suspend: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+export type StackSpec = Static<typeof StackSpec>;
+
+function kind<K extends string, S extends ReturnType<typeof Type.Object>>(name: K, spec: S) {
+  return Type.Object(
+    { apiVersion: Type.Literal(API_VERSION), kind: Type.Literal(name), metadata: Metadata, spec },
+    { ...closed, $id: name },
+  );
+}
+
+export const StackManifest = kind('Stack', StackSpec);
+export type StackManifest = Static<typeof StackManifest>;
+
+export const TenantSpec = Type.Object({ description: Type.Optional(Type.String({ maxLength: 512 })) }, closed);
+export const TenantManifest = kind('Tenant', TenantSpec);
+export type TenantManifest = Static<typeof TenantManifest>;
+
+/** Values arrive in clear over HTTP(S) and are encrypted before they are stored; they are never read back. */
+export const SecretSpec = Type.Object(
+  { data: Type.Record(Type.String({ minLength: 1, maxLength: 253 }), Type.String({ maxLength: 65_536 })) },
+  closed,
+);
+export const SecretManifest = kind('Secret', SecretSpec);
+export type SecretManifest = Static<typeof SecretManifest>;
+
+export const RECEIVER_TYPES = ['distribution', 'generic-hmac'] as const;
+export type ReceiverType = (typeof RECEIVER_TYPES)[number];
+export const ReceiverSpec = Type.Object(
+  {
+    type: Type.Union(RECEIVER_TYPES.map((type) => Type.Literal(type))),
+    secret: SecretKeyRef,
+    suspend: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+export type ReceiverSpec = Static<typeof ReceiverSpec>;
+export const ReceiverManifest = kind('Receiver', ReceiverSpec);
+export type ReceiverManifest = Static<typeof ReceiverManifest>;
+
+export const ROLES = ['viewer', 'operator', 'approver', 'admin'] as const;
+export type Role = (typeof ROLES)[number];
+export const TokenSpec = Type.Object(
+  { role: Type.Union(ROLES.map((role) => Type.Literal(role))), expires: Type.Optional(Duration) },
+  closed,
+);
+export const TokenManifest = kind('Token', TokenSpec);
+export type TokenManifest = Static<typeof TokenManifest>;
+
+export const Manifest = Type.Union([StackManifest, TenantManifest, SecretManifest, ReceiverManifest, TokenManifest]);
+export type Manifest = Static<typeof Manifest>;
+export type Kind = Manifest['kind'];
+
+/** What a spec means where it is silent. Durations as people write them. */
+export const DEFAULTS = {
+  sourceInterval: '5m',
+  onBackward: 'hold',
+  approvalMode: 'manual',
+  approvalRequired: 1,
+  approvalExpires: '24h',
+  driftInterval: '1h',
+  driftAction: 'report',
+  planTimeout: '10m',
+  applyTimeout: '60m',
+  retryInterval: '1m',
+  retryMax: 5,
+} as const;

@@ -1,0 +1,113 @@
+import type { ChangeSummary, ResourceChange, StateIdentity } from '../domain/plan.ts';
+import type { DriftKind, PendingAnswer, PendingOperation } from '../store/schema.ts';
+
+/** One config value; a secret one is encrypted before it is written to the settings file. */
+export interface ConfigValue {
+  value: unknown;
+  secret: boolean;
+}
+
+/** Keeps a run's process tree alive only while the lease holds; one for each engine process. */
+export interface GuardHooks {
+  /**
+   * Called with the inode of the run's PID namespace (undefined where there is none) before the engine starts.
+   * Must record it on the lease; throws when the lease is lost, and then nothing is started.
+   */
+  started(pidNamespace: string | undefined): Promise<void>;
+  /** Called when the process tree is known to be gone. */
+  ended(): Promise<void>;
+  /** Milliseconds from now after which the guardian kills everything, asked at each heartbeat; 0 or less = at once. */
+  remainingMs(): number;
+}
+
+/** Everything one engine operation needs. The engine never reads the database. */
+export interface EngineRequest {
+  tenant: string;
+  /** Names the run's UTS host name (`plumb-<runId>`), so that its lock file can be told from others. */
+  runId: string;
+  /** Folder of the run, private to it and deleted by the caller; holds home, settings, plan. */
+  runDir: string;
+  /** Folder with Pulumi.yaml; inside `runDir`, with node_modules in place. */
+  programDir: string;
+  /** Host folders the sandbox shows read-only besides the toolchain (dependency cache). */
+  readOnlyDirs: string[];
+  identity: StateIdentity;
+  settings: { encryptionSalt: string };
+  passphrase: string;
+  config: Record<string, ConfigValue>;
+  /** Spec environment and the credentials of this phase; nothing of the worker's own. */
+  environment: Record<string, string>;
+  targets: string[];
+  timeoutMs: number;
+  signal: AbortSignal;
+  guard: GuardHooks;
+  /** Scrubbed output, in pieces of at most 64 KiB; at most `maxOutputBytes` in all. */
+  onOutput(text: string): void;
+}
+
+export interface PreviewResult {
+  changes: ResourceChange[];
+  summary: ChangeSummary;
+  /** The update-plan file as the engine wrote it. */
+  plan: Buffer;
+  /** sha256 over the canonical plan without manifest time and magic. */
+  planHash: string;
+  /** Paths `urn#path` unknown at plan time. */
+  unknowns: string[];
+}
+
+export interface ApplyRequest extends EngineRequest {
+  plan: Buffer;
+  /**
+   * Asked by the language host inside `up`'s own preview phase, when the engine holds the backend's lock: the differences to
+   * what was approved; anything but an empty list makes `Run` fail before a change (design, Plan binding).
+   */
+  gate(): Promise<string[]>;
+}
+
+export interface ApplyResult {
+  summary: ChangeSummary;
+  checkpoint: Checkpoint;
+}
+
+/** What the state backend holds for a stack. */
+export interface Checkpoint {
+  /** `sha256:…` of the deployment, or `absent`. */
+  hash: string;
+  resources: number;
+  pendingOperations: PendingOperation[];
+}
+
+export interface DriftItem {
+  urn: string;
+  type: string;
+  /** Empty for a missing resource. */
+  path: string;
+  kind: DriftKind;
+  before?: unknown;
+  after?: unknown;
+}
+
+export interface DriftResult {
+  items: DriftItem[];
+  resources: number;
+}
+
+/** Name → exact version of everything that takes part in a run: engine, host, node, and the program's SDK. */
+export type EngineVersions = Record<string, string>;
+
+/** The Pulumi engine behind one seam: slow, external, non-deterministic. Errors are `ReconcileError`s. */
+export interface Engine {
+  versions(programDir: string): Promise<EngineVersions>;
+  /** Reads the state without a lock and without executing anything of it. */
+  checkpoint(request: EngineRequest): Promise<Checkpoint>;
+  preview(request: EngineRequest): Promise<PreviewResult>;
+  /** Applies exactly `plan`. Throws `PlanStale` when the gate found differences (nothing changed). */
+  apply(request: ApplyRequest): Promise<ApplyResult>;
+  /** `refresh --preview-only` and a plain preview: live and program drift. Writes nothing. */
+  drift(request: EngineRequest): Promise<DriftResult>;
+  /** A writing refresh of `targets` (all when empty), which never runs the program. */
+  refresh(request: EngineRequest, answers: PendingAnswer[]): Promise<Checkpoint>;
+  /** Removes the lock file only if this installation's run `runId` left it; returns who else holds it, if anyone. */
+  releaseOwnLock(request: EngineRequest, runIds: string[]): Promise<string | undefined>;
+}

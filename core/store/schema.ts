@@ -1,0 +1,309 @@
+import type { ColumnType, Generated, JSONColumnType } from 'kysely';
+import type { Condition } from '../domain/condition.ts';
+import type { ReceiverType, Role, StackSpec } from '../domain/manifest.ts';
+import type { BoundDocument, ChangeSummary, ResourceChange, StateIdentity } from '../domain/plan.ts';
+import type { Reason } from '../domain/reason.ts';
+import type { Operation, RunState, Trigger } from '../domain/run.ts';
+
+type Timestamp = ColumnType<Date, Date | string, Date | string>;
+type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
+type CreatedAt = ColumnType<Date, never, never>;
+type Json<T> = JSONColumnType<T & object, string, string>;
+type NullableJson<T> = ColumnType<T | null, string | null | undefined, string | null>;
+type Nullable<T> = ColumnType<T | null, T | null | undefined, T | null>;
+
+export interface InstallationTable {
+  /** Always true: one row. */
+  only: Generated<boolean>;
+  id: string;
+  engine_version: Nullable<string>;
+  created_at: CreatedAt;
+}
+
+export interface TenantsTable {
+  name: string;
+  spec: Json<{ description?: string }>;
+  /** Sealed 32-byte key for HMACs in plan digests; see core/secrets.ts. */
+  hmac_key: Buffer;
+  created_at: CreatedAt;
+}
+
+export interface SecretsTable {
+  tenant: string;
+  name: string;
+  version: number;
+  /** Sealed JSON record of key → value. */
+  sealed: Buffer;
+  updated_at: Timestamp;
+}
+
+export interface TokensTable {
+  id: Generated<string>;
+  /** Null: every tenant (only with role admin). */
+  tenant: string | null;
+  name: string;
+  role: Role;
+  /** sha256 of the token; the token itself is shown once. */
+  hash: Buffer;
+  created_at: CreatedAt;
+  expires_at: NullableTimestamp;
+}
+
+export interface ReceiversTable {
+  tenant: string;
+  name: string;
+  type: ReceiverType;
+  /** Last part of the hook's path; unguessable. */
+  path: string;
+  secret: string;
+  secret_key: string;
+  suspended: boolean;
+  created_at: CreatedAt;
+}
+
+/** Durable ledger of webhook deliveries: dedupe, and "why was this ignored". */
+export interface DeliveriesTable {
+  tenant: string;
+  receiver: string;
+  key: string;
+  outcome: string;
+  received_at: CreatedAt;
+}
+
+/** Sealed things the worker keeps for a stack between runs. */
+export interface StackSettings {
+  encryptionSalt?: string;
+}
+
+export interface StacksTable {
+  id: Generated<string>;
+  tenant: string;
+  name: string;
+  labels: Json<Record<string, string>>;
+  spec: Json<StackSpec>;
+  generation: Generated<number>;
+  /** Who applied the current generation. */
+  spec_by: string;
+  /** Parsed from spec.source.repository for webhook look-ups: `host/name`. */
+  repository: string;
+
+  /** Level-triggered request counter: a request during a run is seen after it (requested > handled). */
+  requested_seq: Generated<number>;
+  handled_seq: Generated<number>;
+  next_reconcile_at: NullableTimestamp;
+  next_drift_at: NullableTimestamp;
+  drift_requested_seq: Generated<number>;
+  drift_handled_seq: Generated<number>;
+  /** Set by a heal request (API or drift.action: heal), cleared when its run is made. */
+  heal_requested_by: Nullable<string>;
+
+  conditions: Json<Condition[]>;
+  observed_generation: Generated<number>;
+  resolved_digest: Nullable<string>;
+  resolved_revision: Nullable<string>;
+  resolved_at: NullableTimestamp;
+  /** Hash of what the last run attempted: digest, generation, secret versions. */
+  attempted_key: Nullable<string>;
+  applied_digest: Nullable<string>;
+  applied_revision: Nullable<string>;
+  applied_generation: Nullable<number>;
+  applied_run_id: Nullable<string>;
+  applied_at: NullableTimestamp;
+  failures: Generated<number>;
+
+  /** Frozen at the first apply. */
+  identity: NullableJson<StateIdentity>;
+  /** sha256 of the checkpoint after the last run of ours, and how many resources it held. */
+  checkpoint: Nullable<string>;
+  checkpoint_resources: Nullable<number>;
+  /** The last apply was cut off: a writing refresh comes before the next plan. */
+  refresh_needed: Generated<boolean>;
+  settings: Json<StackSettings>;
+  /** Sealed passphrase of the stack's secrets. */
+  passphrase: Nullable<Buffer>;
+  /** Operations an interrupted run left, waiting for `plumb pending`. */
+  pending_operations: NullableJson<PendingOperation[]>;
+  /** A person's answers to them, consumed by the next reconcile. */
+  pending_answers: NullableJson<PendingAnswer[]>;
+  unlock_confirmed_by: Nullable<string>;
+  created_at: CreatedAt;
+  updated_at: Timestamp;
+}
+
+export interface PendingOperation {
+  urn: string;
+  type: string;
+  operation: string;
+}
+
+export type PendingAnswer = { urn: string; answer: 'clear'; by: string } | { urn: string; answer: 'import'; id: string; by: string };
+
+/** Every digest a stack's source has named. */
+export interface RevisionsTable {
+  tenant: string;
+  stack_id: string;
+  digest: string;
+  revision: string;
+  /** Grows with each first sighting: lower = earlier. */
+  ordinal: Generated<number>;
+  annotations: Json<Record<string, string>>;
+  first_seen_at: CreatedAt;
+  last_seen_at: Timestamp;
+  applied_at: NullableTimestamp;
+}
+
+export interface RunsTable {
+  id: Generated<string>;
+  tenant: string;
+  stack_id: string;
+  /** 1, 2, 3 … per stack: what people say. */
+  number: number;
+  operation: Operation;
+  trigger: Trigger;
+  state: RunState;
+  reason: Nullable<Reason>;
+  message: Generated<string>;
+  revision: string;
+  digest: string;
+  generation: number;
+  targets: Json<string[]>;
+  requested_by: string;
+  plan_digest: Nullable<string>;
+  summary: NullableJson<ChangeSummary>;
+  /** Why a person is needed; empty for a plan that may go on by itself. */
+  needs: Json<string[]>;
+  approvals_required: Generated<number>;
+  expires_at: NullableTimestamp;
+  cancel_requested_by: Nullable<string>;
+  created_at: CreatedAt;
+  updated_at: Timestamp;
+  finished_at: NullableTimestamp;
+}
+
+export interface PlansTable {
+  run_id: string;
+  tenant: string;
+  plan_digest: string;
+  bound: Json<BoundDocument>;
+  changes: Json<ResourceChange[]>;
+  /** Sealed update-plan file. */
+  bytes: Buffer;
+  created_at: CreatedAt;
+}
+
+export const DECISIONS = ['approved', 'discarded'] as const;
+export type Decision = (typeof DECISIONS)[number];
+
+export interface ApprovalsTable {
+  id: Generated<string>;
+  tenant: string;
+  run_id: string;
+  plan_digest: string;
+  decision: Decision;
+  actor: string;
+  comment: string;
+  created_at: CreatedAt;
+}
+
+export const DRIFT_KINDS = ['changed', 'missing', 'pending-change'] as const;
+export type DriftKind = (typeof DRIFT_KINDS)[number];
+
+export interface DriftItemsTable {
+  tenant: string;
+  stack_id: string;
+  urn: string;
+  /** Empty for a missing resource. */
+  path: string;
+  type: string;
+  kind: DriftKind;
+  before: NullableJson<unknown>;
+  after: NullableJson<unknown>;
+  first_seen_at: Timestamp;
+  last_seen_at: Timestamp;
+}
+
+/** One row per healed property, for `HealLoop`. */
+export interface HealsTable {
+  tenant: string;
+  stack_id: string;
+  urn: string;
+  path: string;
+  healed_at: CreatedAt;
+}
+
+export type Severity = 'info' | 'warning' | 'error';
+
+/** The outbox: facts in commit order by (txid, id); read below the oldest open transaction. */
+export interface EventsTable {
+  id: Generated<string>;
+  txid: ColumnType<string, never, never>;
+  tenant: string;
+  stack_id: Nullable<string>;
+  run_id: Nullable<string>;
+  type: string;
+  reason: Nullable<Reason>;
+  severity: Severity;
+  message: string;
+  actor: string;
+  data: Json<Record<string, unknown>>;
+  created_at: CreatedAt;
+}
+
+/** Two lanes: `run` writes state, `drift` only looks. */
+export type Lane = 'run' | 'drift';
+
+export interface LeasesTable {
+  stack_id: string;
+  lane: Lane;
+  tenant: string;
+  worker_id: string;
+  /** Grows with every take-over; every write under the lease names it. */
+  fence: number;
+  boot_id: string;
+  /** Inode of the PID namespace the worker itself lives in: only there can its children be seen. */
+  worker_pidns: string;
+  /** Inode of the PID namespace of the engine process under way; null while none runs. */
+  run_pidns: Nullable<string>;
+  run_id: Nullable<string>;
+  acquired_at: Timestamp;
+  expires_at: Timestamp;
+}
+
+export interface WorkersTable {
+  id: string;
+  tenant: string;
+  boot_id: string;
+  pid: number;
+  engine_version: string;
+  started_at: Timestamp;
+  heartbeat_at: Timestamp;
+}
+
+/** Bounded output of the engine, scrubbed. */
+export interface RunLogsTable {
+  id: Generated<string>;
+  tenant: string;
+  run_id: string;
+  text: string;
+  created_at: CreatedAt;
+}
+
+export interface Schema {
+  installation: InstallationTable;
+  tenants: TenantsTable;
+  secrets: SecretsTable;
+  tokens: TokensTable;
+  receivers: ReceiversTable;
+  deliveries: DeliveriesTable;
+  stacks: StacksTable;
+  revisions: RevisionsTable;
+  runs: RunsTable;
+  plans: PlansTable;
+  approvals: ApprovalsTable;
+  drift_items: DriftItemsTable;
+  heals: HealsTable;
+  events: EventsTable;
+  leases: LeasesTable;
+  workers: WorkersTable;
+  run_logs: RunLogsTable;
+}
