@@ -166,6 +166,8 @@ export interface RunsTable {
   revision: string;
   digest: string;
   generation: number;
+  /** The spec the run is made from; a heal or drift check uses that of the applied run, not a newer one that waits. */
+  spec: Json<StackSpec>;
   targets: Json<string[]>;
   requested_by: string;
   plan_digest: Nullable<string>;
