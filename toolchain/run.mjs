@@ -74,7 +74,8 @@ async function withInstallLock(work) {
   while (!(await takeLock(path))) {
     const holder = Number(await readFile(path, 'utf8').catch(() => ''));
     if (holder > 0 && !isAlive(holder)) await rm(path, { force: true });
-    if (performance.now() > end) throw new Refusal(`Process ${holder} has been installing for 15 minutes: end it, then try again`);
+    if (performance.now() > end)
+      throw new Refusal(`Process ${holder} has been installing for 15 minutes: end it, then try again`);
     await delay(200);
   }
   try {
@@ -131,7 +132,9 @@ async function runScript(node, args) {
   }
   return await new Promise((done, fail) => {
     child.once('exit', (code, signal) => done(code ?? 128 + (constants.signals[signal] ?? 0)));
-    child.once('error', (error) => fail(new Refusal(`${node} does not run on this machine (${error.message}): install Node.js 24`)));
+    child.once('error', (error) =>
+      fail(new Refusal(`${node} does not run on this machine (${error.message}): install Node.js 24`)),
+    );
   });
 }
 
