@@ -1,0 +1,42 @@
+import { connect } from 'node:net';
+
+/** Name of the variable that holds the path of the gate's Unix socket; only an apply sets it. */
+export const GATE_VARIABLE = 'PLUMBLINE_GATE';
+
+/** An approval is checked against the database and the state in well under a second; a minute is a worker that is gone. */
+const GATE_TIMEOUT_MS = 60_000;
+const MAX_ANSWER_BYTES = 256 * 1024;
+
+function parseAnswer(text: string): string[] {
+  const answer: unknown = JSON.parse(text);
+  if (!Array.isArray(answer) || !answer.every((item) => typeof item === 'string')) {
+    throw new Error('the worker gave no list of differences');
+  }
+  return answer;
+}
+
+/**
+ * Asks the worker what differs from the approved plan, while the engine holds the state's lock.
+ * @throws Error when the worker does not answer in a minute, closes early or answers anything but a list: silence is never consent.
+ */
+export function askGate(path: string, timeoutMs = GATE_TIMEOUT_MS): Promise<string[]> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const socket = connect(path);
+    const timer = setTimeout(() => socket.destroy(new Error(`the worker did not answer within ${timeoutMs} ms`)), timeoutMs);
+    socket.setEncoding('utf8');
+    socket.on('data', (piece: string) => {
+      text += piece;
+      if (text.length > MAX_ANSWER_BYTES) socket.destroy(new Error('the answer is too long'));
+    });
+    socket.on('error', reject);
+    socket.on('close', () => {
+      clearTimeout(timer);
+      try {
+        resolve(parseAnswer(text));
+      } catch (error) {
+        reject(error);
+      }
+    });
+  });
+}

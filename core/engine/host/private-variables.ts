@@ -1,0 +1,19 @@
+/**
+ * What the engine must know and a program must not: the passphrase opens every secret of the state, the backend URL may hold
+ * credentials, and the gate is ours alone (design, Engine).
+ */
+const PRIVATE_VARIABLES: ReadonlySet<string> = new Set([
+  'PULUMI_CONFIG_PASSPHRASE',
+  'PULUMI_CONFIG_PASSPHRASE_FILE',
+  'PULUMI_BACKEND_URL',
+  'PULUMI_ACCESS_TOKEN',
+]);
+
+/** The environment of a program or a dynamic provider: the engine's own, without what is private to the engine and to us. */
+export function programEnvironment(engine: Record<string, string | undefined>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(engine).flatMap(([key, value]) =>
+      value === undefined || PRIVATE_VARIABLES.has(key) || key.startsWith('PLUMBLINE_') ? [] : [[key, value]],
+    ),
+  );
+}
