@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto';
+import swagger from '@fastify/swagger';
+import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import fastify, { type FastifyError } from 'fastify';
+import { guardRoutes } from './auth.ts';
+import type { App, RouteDeps, ServiceDeps } from './deps.ts';
+import { createMetrics } from './metrics.ts';
+import { openApi } from './openapi.ts';
+import { asProblem, notFound, Problem, sendProblem } from './problem.ts';
+import { registerRoutes } from './routes/table.ts';
+
+/** Bytes of a body; hooks have their own limit. */
+const BODY_LIMIT = 1024 * 1024;
+
+const TIMEOUTS = { requestTimeout: 30_000, connectionTimeout: 60_000, keepAliveTimeout: 10_000, handlerTimeout: 20_000 };
+
+function answerErrors(app: App, deps: RouteDeps): void {
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notFound(`${request.method} ${request.url}`)));
+  app.setErrorHandler<FastifyError>((error, request, reply) => {
+    const problem = asProblem(error);
+    if (problem?.code === 'unavailable') request.log.warn({ err: error }, 'a dependency does not answer');
+    if (problem !== undefined) return sendProblem(request, reply, problem);
+    request.log.error({ err: error }, 'a request failed');
+    const detail = `this is a defect; the log of the service has more under the request id ${request.id}`;
+    return sendProblem(request, reply, new Problem('internal', detail));
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const labels = {
+      route: request.routeOptions.config.route ?? 'none',
+      method: request.method,
+      status: String(reply.statusCode),
+    };
+    deps.metrics.requests.observe(labels, reply.elapsedTime / 1000);
+  });
+}
+
+/** Builds the HTTP service; nothing listens yet. Routes, their schemas and the authorization table are checked at `ready()`. */
+export function buildApp(base: ServiceDeps): App {
+  const deps: RouteDeps = { ...base, metrics: createMetrics(true) };
+  const app = fastify({
+    loggerInstance: deps.logger,
+    bodyLimit: BODY_LIMIT,
+    ...TIMEOUTS,
+    http: { headersTimeout: 10_000, maxHeaderSize: 32 * 1024 },
+    routerOptions: { maxParamLength: 256 },
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    // A name of the sender's choice would let it write into our log.
+    requestIdHeader: false,
+    genReqId: () => randomUUID(),
+  }).withTypeProvider<TypeBoxTypeProvider>();
+  app.setValidatorCompiler(TypeBoxValidatorCompiler);
+  app.addHook('onSend', async (request, reply) => {
+    void reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
+    if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store');
+  });
+  answerErrors(app, deps);
+  guardRoutes(app, deps);
+  void app.register(swagger, openApi);
+  void app.register(async (scope) => registerRoutes(scope.withTypeProvider<TypeBoxTypeProvider>(), deps));
+  return app;
+}

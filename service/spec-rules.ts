@@ -1,0 +1,79 @@
+import semver from 'semver';
+import { parseDuration } from '#core/domain/duration.ts';
+import type { StackSpec } from '#core/domain/manifest.ts';
+
+export interface SpecError {
+  /** Path in the manifest, as in `spec/source/ref`. */
+  path: string;
+  message: string;
+}
+
+const SECOND = 1000;
+const DAY = 86_400_000;
+
+/** Shortest and longest duration of each field: nothing spins, nothing waits for ever. */
+function durationErrors(spec: StackSpec): SpecError[] {
+  const limits: [string, string | undefined, number, number][] = [
+    ['source/interval', spec.source.interval, SECOND, 30 * DAY],
+    ['drift/interval', spec.drift?.interval, SECOND, 30 * DAY],
+    ['retry/interval', spec.retry?.interval, SECOND, DAY],
+    ['approval/expires', spec.approval?.expires, SECOND, 7 * DAY],
+    ['timeouts/plan', spec.timeouts?.plan, SECOND, DAY],
+    ['timeouts/apply', spec.timeouts?.apply, SECOND, DAY],
+  ];
+  return limits.flatMap(([path, text, least, most]) => {
+    if (text === undefined) return [];
+    const ms = parseDuration(text);
+    if (ms >= least && ms <= most) return [];
+    return [{ path: `spec/${path}`, message: `${text} is not between ${least / 1000} s and ${most / 1000} s` }];
+  });
+}
+
+/** `host[:port]/name…` without tag or digest; the grammar of names is the distribution spec's. */
+const REPOSITORY = /^oci:\/\/([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$/;
+
+function sourceErrors({ repository, ref, path }: StackSpec['source']): SpecError[] {
+  const errors: SpecError[] = [];
+  if (!REPOSITORY.test(repository)) {
+    const message = `${repository} is not oci://host[:port]/name; tag and digest belong into spec.source.ref`;
+    errors.push({ path: 'spec/source/repository', message });
+  }
+  if (ref.semver !== undefined && semver.validRange(ref.semver) === null) {
+    errors.push({ path: 'spec/source/ref/semver', message: `${ref.semver} is not a semver range` });
+  }
+  const parts = path?.split('/') ?? [];
+  if (path !== undefined && (path.startsWith('/') || path.includes('\\') || parts.includes('..'))) {
+    errors.push({ path: 'spec/source/path', message: `${path} leads out of the artifact` });
+  }
+  return errors;
+}
+
+/** What a schema cannot say about a Stack's spec; empty when it is fine. */
+export function specErrors(spec: StackSpec): SpecError[] {
+  return [...sourceErrors(spec.source), ...durationErrors(spec)];
+}
+
+/** A named secret a spec uses; without a key the whole of it. */
+export interface SecretUse {
+  path: string;
+  secret: string;
+  key: string | undefined;
+}
+
+/** Every secret a spec names, with the place that names it. */
+export function secretUses(spec: StackSpec): SecretUse[] {
+  const whole: [string, string | undefined][] = [
+    ['source/credentials', spec.source.credentials],
+    ['credentials/plan', spec.credentials?.plan],
+    ['credentials/apply', spec.credentials?.apply],
+  ];
+  const uses = whole.flatMap(([path, secret]) =>
+    secret === undefined ? [] : [{ path: `spec/${path}`, secret, key: undefined }],
+  );
+  const keyed = Object.entries(spec.pulumi.secrets ?? {}).map(([name, ref]) => ({
+    path: `spec/pulumi/secrets/${name}`,
+    secret: ref.secret,
+    key: ref.key,
+  }));
+  return [...uses, ...keyed];
+}
