@@ -8,7 +8,7 @@ import { OPERATIONS, RUN_STATES, TRIGGERS } from './run.ts';
  */
 const Time = Type.String({ format: 'date-time' });
 const orNull = <S extends Parameters<typeof Type.Array>[0]>(schema: S) => Type.Union([schema, Type.Null()]);
-const oneOf = <const T extends readonly string[]>(values: T) => Type.Union(values.map((value) => Type.Literal(value)));
+const oneOf = <const T extends string>(values: readonly T[]) => Type.Unsafe<T>({ type: 'string', enum: [...values] });
 
 export const ProblemView = Type.Object({
   type: Type.String({ description: 'urn:plumbline:problem:<code>' }),

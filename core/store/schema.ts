@@ -102,6 +102,8 @@ export interface StacksTable {
   resolved_digest: Nullable<string>;
   resolved_revision: Nullable<string>;
   resolved_at: NullableTimestamp;
+  /** When the registry is asked again without being told to. */
+  source_due_at: NullableTimestamp;
   /** Hash of what the last run attempted: digest, generation, secret versions. */
   attempted_key: Nullable<string>;
   applied_digest: Nullable<string>;

@@ -1,0 +1,128 @@
+import { describe, expect, it } from 'vitest';
+import { decide, retryDelayMs, type LiveRun, type Snapshot } from './decide.ts';
+import type { StackSpec } from './manifest.ts';
+
+const now = new Date('2026-11-24T12:00:00Z');
+const later = new Date('2026-11-24T12:04:00Z');
+const earlier = new Date('2026-11-24T11:59:00Z');
+
+const spec: StackSpec = {
+  source: { repository: 'oci://registry.example.com/shop', ref: { tag: 'prod' } },
+  pulumi: { stack: 'prod' },
+};
+const v1 = { digest: 'sha256:1', revision: 'prod@sha256:1', ordinal: 1 };
+const v2 = { digest: 'sha256:2', revision: 'prod@sha256:2', ordinal: 2 };
+
+/** A stack at rest: v1 applied, the source asked a minute ago. */
+const atRest: Snapshot = {
+  now,
+  spec,
+  generation: 1,
+  requestedSeq: 1,
+  handledSeq: 1,
+  resolved: v1,
+  sourceDueAt: later,
+  applied: { ...v1, generation: 1 },
+  desiredKey: 'key-1',
+  attemptedKey: 'key-1',
+  stalled: undefined,
+  failures: 0,
+  run: undefined,
+  last: { state: 'applied', reason: null, finishedAt: earlier },
+  healRequestedBy: null,
+  healTargets: [],
+  pending: { open: 0, answered: 0 },
+};
+
+function live(change: Partial<LiveRun>): LiveRun {
+  return {
+    id: 'run-1',
+    state: 'awaiting_approval',
+    trigger: 'revision',
+    digest: v1.digest,
+    generation: 1,
+    expiresAt: later,
+    cancelRequestedBy: null,
+    ...change,
+  };
+}
+
+const errored = { state: 'errored', reason: 'PreviewFailed', finishedAt: earlier } as const;
+const newer = { resolved: v2, desiredKey: 'key-2' };
+
+describe('decide', () => {
+  it.each<[string, Partial<Snapshot>, object]>([
+    ['rests until the next poll when the world agrees', {}, { type: 'rest', until: later }],
+    ['asks the registry when a request came in', { requestedSeq: 2 }, { type: 'resolve' }],
+    ['asks the registry when the poll is due', { sourceDueAt: earlier }, { type: 'resolve' }],
+    ['asks the registry the first time', { sourceDueAt: undefined, resolved: undefined }, { type: 'resolve' }],
+    ['does nothing while suspended', { spec: { ...spec, suspend: true }, requestedSeq: 9 }, { type: 'rest', until: undefined }],
+    ['plans a new revision', newer, { type: 'plan', trigger: 'revision', operation: 'update', digest: v2.digest }],
+    ['plans a new spec', { generation: 2, desiredKey: 'key-g2' }, { type: 'plan', trigger: 'spec' }],
+    ['plans again when a person asks', { attemptedKey: null }, { type: 'plan', trigger: 'manual' }],
+    ['plans again after a stale plan', { attemptedKey: null, last: { ...errored, state: 'stale' } }, { type: 'plan', trigger: 'stale' }],
+    ['waits for the retry time after a failure', { failures: 3, last: errored }, { type: 'rest', until: new Date(earlier.getTime() + 240_000) }],
+    ['tries again when the retry time has come', { failures: 1, last: errored }, { type: 'plan', trigger: 'retry' }],
+    ['gives up after the last retry', { failures: 6, last: errored }, { type: 'exhaust' }],
+    ['does not retry what stalled', { failures: 1, last: errored, stalled: 'ProgramInvalid' }, { type: 'rest' }],
+    ['takes a new revision although the last one stalled', { ...newer, failures: 9, last: errored, stalled: 'ProgramInvalid' }, { type: 'plan' }],
+    ['waits for approval', { run: live({}) }, { type: 'rest', until: later }],
+    ['expires an approval nobody gave', { run: live({ expiresAt: earlier }) }, { type: 'expire', runId: 'run-1' }],
+    ['applies what was approved', { run: live({ state: 'approved' }) }, { type: 'apply', runId: 'run-1' }],
+    ['supersedes a waiting plan by a newer revision', { ...newer, run: live({}) }, { type: 'supersede', runId: 'run-1' }],
+    ['supersedes a waiting plan by a newer spec', { generation: 2, run: live({}) }, { type: 'supersede', runId: 'run-1' }],
+    ['supersedes an approved plan before it applies', { ...newer, run: live({ state: 'approved' }) }, { type: 'supersede' }],
+    ['cancels a waiting run on request', { run: live({ cancelRequestedBy: 'ann' }) }, { type: 'cancel', by: 'ann' }],
+    ['recovers an apply whose worker died', { run: live({ state: 'applying' }) }, { type: 'recover', runId: 'run-1' }],
+    ['recovers an apply whose worker died even when suspended', { spec: { ...spec, suspend: true }, run: live({ state: 'applying' }) }, { type: 'recover' }],
+    ['never supersedes an apply', { ...newer, requestedSeq: 5, run: live({ state: 'applying' }) }, { type: 'recover' }],
+    ['abandons a preview whose worker died', { run: live({ state: 'planning' }) }, { type: 'abandon', runId: 'run-1' }],
+    ['does not apply while suspended', { spec: { ...spec, suspend: true }, run: live({ state: 'approved' }) }, { type: 'rest', until: undefined }],
+    ['waits for answers about interrupted creates', { pending: { open: 2, answered: 1 }, attemptedKey: null }, { type: 'rest', until: undefined }],
+    ['carries out answers about interrupted creates', { pending: { open: 2, answered: 2 } }, { type: 'answer-pending' }],
+    ['heals the applied revision', { healRequestedBy: 'ann', healTargets: ['urn:a'] }, { type: 'plan', trigger: 'heal', digest: v1.digest, targets: ['urn:a'] }],
+    ['heals the applied revision although a newer one is there', { ...newer, attemptedKey: 'key-2', healRequestedBy: 'ann', healTargets: ['urn:a'] }, { type: 'plan', trigger: 'heal', digest: v1.digest }],
+    ['drops a heal with nothing to heal', { healRequestedBy: 'ann' }, { type: 'drop-heal' }],
+    ['puts a waiting plan aside for a heal', { run: live({}), healRequestedBy: 'ann', healTargets: ['urn:a'] }, { type: 'yield-to-heal' }],
+    ['keeps a waiting heal although a newer revision is there', { ...newer, run: live({ trigger: 'heal' }) }, { type: 'rest' }],
+  ])('%s', (_promise, change, expected) => {
+    expect(decide({ ...atRest, ...change })).toMatchObject(expected);
+  });
+});
+
+describe('a source that goes back by itself', () => {
+  const back = { resolved: v1, applied: { ...v2, generation: 1 }, desiredKey: 'key-1', attemptedKey: 'key-2' };
+
+  it('is held by default', () => {
+    expect(decide({ ...atRest, ...back })).toEqual({ type: 'hold-backward' });
+  });
+
+  it('is held without a word once it was said', () => {
+    expect(decide({ ...atRest, ...back, stalled: 'RevisionWentBack' })).toEqual({ type: 'rest', until: later });
+  });
+
+  it('becomes a planned rollback where the spec allows it', () => {
+    const allowed: StackSpec = { ...spec, source: { ...spec.source, onBackward: 'apply' } };
+    const expected = { type: 'plan', operation: 'rollback', trigger: 'backward', digest: v1.digest };
+    expect(decide({ ...atRest, ...back, spec: allowed })).toMatchObject(expected);
+  });
+
+  it('is an ordinary update when a person wrote the digest', () => {
+    const written: StackSpec = { ...spec, source: { ...spec.source, ref: { digest: `sha256:${'1'.repeat(64)}` } } };
+    expect(decide({ ...atRest, ...back, spec: written })).toMatchObject({ type: 'plan', operation: 'update' });
+  });
+
+  it('is an ordinary update when a person wrote another tag', () => {
+    const other = { ...v1, revision: 'stable@sha256:1' };
+    expect(decide({ ...atRest, ...back, resolved: other })).toMatchObject({ type: 'plan', operation: 'update' });
+  });
+});
+
+it.each([
+  [1, 60_000],
+  [2, 120_000],
+  [4, 480_000],
+  [30, 3_600_000],
+])('after %d failures the next attempt is %d ms away', (failures, expected) => {
+  expect(retryDelayMs(spec, failures)).toBe(expected);
+});

@@ -1,0 +1,48 @@
+import type { Kysely } from 'kysely';
+import type { Logger } from 'pino';
+import type { Config } from '#core/config.ts';
+import type { Engine } from '#core/engine/port.ts';
+import type { ArtifactStore } from '#core/oci/cache.ts';
+import type { Fetcher, RegistryCredentials, Resolver } from '#core/oci/port.ts';
+import type { Ring } from '#core/queue.ts';
+import type { MasterKey } from '#core/secrets.ts';
+import type { Scrubber } from '#core/scrubber.ts';
+import type { Schema } from '#core/store/schema.ts';
+
+/** A registry as a worker sees it: names are resolved, content is fetched. */
+export type Registry = Resolver & Fetcher;
+
+/** Puts `node_modules` for a program in place and says which digest it has. */
+export type Dependencies = (request: {
+  tenant: string;
+  runId: string;
+  programDir: string;
+  signal: AbortSignal;
+}) => Promise<{ digest: string; nodeModules: string | undefined }>;
+
+/** Who this worker process is; recorded on every lease. */
+export interface WorkerIdentity {
+  id: string;
+  tenant: string;
+  bootId: string;
+  pidNamespace: string;
+}
+
+/** Everything the steps of a worker need, built once in `main.ts` or by a test. */
+export interface WorkerDeps {
+  db: Kysely<Schema>;
+  config: Config;
+  logger: Logger;
+  scrubber: Scrubber;
+  masterKey: MasterKey;
+  identity: WorkerIdentity;
+  engine: Engine;
+  artifacts: ArtifactStore;
+  registry(credentials: RegistryCredentials | undefined): Registry;
+  dependencies: Dependencies;
+  ring: Ring['ring'];
+  /** Proof that a lease's former holder and all it started are gone; see rule 7 of the design. */
+  proveDead(lease: { boot_id: string; worker_pidns: string; run_pidns: string | null }): boolean;
+  /** Aborted when the worker is told to stop. */
+  shutdown: AbortSignal;
+}

@@ -1,0 +1,165 @@
+import { rm } from 'node:fs/promises';
+import { DEFAULTS, type StackSpec } from '#core/domain/manifest.ts';
+import { parseDuration } from '#core/domain/duration.ts';
+import { asReconcileError, stalled, transient, type ReconcileError } from '#core/domain/errors.ts';
+import { suspectsCredentials } from '#core/domain/drift.ts';
+import type { Reason } from '#core/domain/reason.ts';
+import type { DriftItem, DriftResult } from '#core/engine/port.ts';
+import { replaceDrift } from '#core/store/drift.ts';
+import { recordEvent } from '#core/store/events.ts';
+import { createRun, getRunById, liveDriftRun, liveRun, type RunRow } from '#core/store/runs.ts';
+import { databaseNow, getStackById, type StackRow } from '#core/store/stacks.ts';
+import type { WorkerDeps } from './deps.ts';
+import { takeLease, type HeldLease } from './lease.ts';
+import { runLog } from './log.ts';
+import { record } from './record.ts';
+import { drifted, healIfWanted } from './heal.ts';
+import { gatherInputs } from './steps/request.ts';
+import { fetchProgram, prepareWorkspace } from './steps/workspace.ts';
+
+/** Looked at again soon when a real run is in the way. */
+const YIELD_MS = 5_000;
+
+function nextDrift(spec: StackSpec, now: Date): Date {
+  return new Date(now.getTime() + parseDuration(spec.drift?.interval ?? DEFAULTS.driftInterval));
+}
+
+async function startRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, applied: RunRow): Promise<RunRow> {
+  let id = '';
+  await record(deps, lease, {
+    also: async (trx) => {
+      const run = await createRun(trx, {
+        tenant: stack.tenant,
+        stackId: stack.id,
+        operation: 'drift',
+        trigger: 'schedule',
+        digest: applied.digest,
+        revision: applied.revision,
+        generation: applied.generation,
+        spec: applied.spec,
+        targets: [],
+        requestedBy: 'plumbline',
+      });
+      id = run.id;
+    },
+  });
+  const run = await getRunById(deps.db, id);
+  if (run === undefined) throw new Error(`run ${id} is gone`);
+  return run;
+}
+
+/** Compares the live world and the program with the state; the result is void if the state moved meanwhile. */
+async function look(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<DriftResult> {
+  const artifact = await fetchProgram(deps, stack, run, lease.signal);
+  await record(deps, lease, { run: { id: run.id, from: 'fetching', to: 'verifying' } });
+  const workspace = await prepareWorkspace(deps, run, artifact, lease.signal);
+  const log = runLog(deps, run);
+  try {
+    await record(deps, lease, { run: { id: run.id, from: 'verifying', to: 'planning' } });
+    const { request } = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput: log.write });
+    const before = await deps.engine.checkpoint(request);
+    if (before.hash === 'absent') throw stalled('StateRegressed', `the state of ${stack.name} is gone; restore it from a backup`);
+    const result = await deps.engine.drift(request);
+    const after = await deps.engine.checkpoint(request);
+    if (after.hash !== before.hash) throw transient('DriftDiscarded', 'the state moved during the drift check; it is made again');
+    return result;
+  } finally {
+    await log.close();
+    await rm(workspace.runDir, { recursive: true, force: true });
+  }
+}
+
+function listing(items: readonly DriftItem[]): string {
+  const names = [...new Set(items.map((item) => `${item.urn.split('::').at(-1)}${item.path === '' ? ` (${item.kind})` : `.${item.path}`}`))];
+  const shown = names.slice(0, 5).join(', ');
+  return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
+}
+
+async function finish(deps: WorkerDeps, lease: HeldLease, run: RunRow, result: DriftResult): Promise<void> {
+  const stack = await getStackById(deps.db, lease.stackId);
+  if (stack === undefined) return;
+  if (suspectsCredentials(result)) {
+    throw stalled('CredentialsSuspect', `more than a fifth of ${result.resources} resources seem missing: check the plan credentials, account and region before anything is believed`);
+  }
+  const now = await databaseNow(deps.db);
+  const found = result.items.length;
+  const message = found === 0 ? 'the live world agrees with the last applied state' : `${found} differences: ${listing(result.items)}`;
+  const reason: Reason = found === 0 ? 'NotDrifted' : 'Drifted';
+  const event = {
+    type: found === 0 ? 'DriftGone' : 'DriftDetected',
+    reason,
+    severity: found === 0 ? ('info' as const) : ('warning' as const),
+    message,
+    data: { run: run.number, digest: run.digest, items: result.items.slice(0, 100) },
+  };
+  await record(deps, lease, {
+    run: { id: run.id, from: 'planning', to: 'planned', patch: { message, summary: JSON.stringify({ drifted: found }) } },
+    stack: {
+      conditions: drifted(stack.conditions, stack.generation, found === 0 ? 'False' : 'True', reason, message, now),
+      next_drift_at: nextDrift(run.spec, now),
+    },
+    also: async (trx) => {
+      const change = await replaceDrift(trx, { tenant: stack.tenant, stackId: stack.id, items: result.items });
+      // Said once when it appears and once when it is gone, not at every check.
+      if (change.added > 0 || (found === 0 && change.gone > 0)) await recordEvent(trx, { tenant: stack.tenant, stackId: stack.id, runId: run.id, actor: 'plumbline', ...event });
+    },
+  });
+  await healIfWanted(deps, stack, result.items, now);
+}
+
+async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: ReconcileError): Promise<void> {
+  const [stack, run] = await Promise.all([getStackById(deps.db, lease.stackId), getRunById(deps.db, runId)]);
+  if (stack === undefined || run === undefined) return;
+  const now = await databaseNow(deps.db);
+  const message = deps.scrubber.scrub(error.message);
+  const again = error.reason === 'DriftDiscarded' ? new Date(now.getTime() + YIELD_MS) : nextDrift(run.spec, now);
+  const known = stack.conditions.some((condition) => condition.type === 'Drifted' && condition.message === message);
+  await record(deps, lease, {
+    run: { id: run.id, from: run.state, to: 'errored', patch: { reason: error.reason, message } },
+    stack: { conditions: drifted(stack.conditions, stack.generation, 'Unknown', error.reason, message, now), next_drift_at: again },
+    events: known ? [] : [{ type: 'DriftCheckFailed', reason: error.reason, severity: 'warning', message, data: { run: run.number } }],
+  });
+}
+
+async function check(deps: WorkerDeps, lease: HeldLease, stack: StackRow, applied: RunRow): Promise<void> {
+  const run = await startRun(deps, lease, stack, applied);
+  try {
+    await record(deps, lease, { run: { id: run.id, from: 'pending', to: 'fetching' } });
+    await finish(deps, lease, run, await look(deps, lease, stack, run));
+  } catch (thrown) {
+    const error = asReconcileError(thrown);
+    if (error.reason === 'LeaseLost' || deps.shutdown.aborted) return;
+    deps.logger.warn({ err: error, stack: stack.id, reason: error.reason }, 'drift check failed');
+    await fail(deps, lease, run.id, error);
+  }
+}
+
+/** Ends a check whose worker died; it wrote nothing, so nothing has to be recovered. */
+async function closeInterrupted(deps: WorkerDeps, lease: HeldLease, stack: StackRow): Promise<void> {
+  const run = await liveDriftRun(deps.db, stack.id);
+  if (run === undefined) return;
+  const message = 'the drift check was interrupted; it is made again';
+  await record(deps, lease, { run: { id: run.id, from: run.state, to: 'errored', patch: { reason: 'Interrupted', message } } });
+}
+
+/** Checks a stack for drift under its own lease lane. Writes nothing to the state, and makes way for real runs. */
+export async function checkDrift(deps: WorkerDeps, stackId: string): Promise<void> {
+  const attempt = await takeLease(deps, stackId, 'drift');
+  if (attempt.outcome !== 'acquired') return;
+  const { lease } = attempt;
+  try {
+    const stack = await getStackById(deps.db, stackId);
+    if (stack === undefined || stack.applied_run_id === null || stack.spec.suspend === true) return;
+    await closeInterrupted(deps, lease, stack);
+    const [applied, busy] = await Promise.all([getRunById(deps.db, stack.applied_run_id), liveRun(deps.db, stackId)]);
+    if (applied === undefined) return;
+    const now = await databaseNow(deps.db);
+    const waits = busy === undefined || busy.state === 'awaiting_approval';
+    const patch = { drift_handled_seq: stack.drift_requested_seq };
+    if (!waits) return await record(deps, lease, { stack: { next_drift_at: new Date(now.getTime() + YIELD_MS) } });
+    await record(deps, lease, { stack: patch });
+    await check(deps, lease, stack, applied);
+  } finally {
+    await lease.release();
+  }
+}

@@ -1,0 +1,96 @@
+import type { Transaction } from 'kysely';
+import { ReconcileError } from '#core/domain/errors.ts';
+import type { GuardHooks } from '#core/engine/port.ts';
+import { acquireLease, assertLease, recordNamespace, releaseLease, renewLease } from '#core/store/leases.ts';
+import { getRunById } from '#core/store/runs.ts';
+import type { Lane, Schema } from '#core/store/schema.ts';
+import type { WorkerDeps } from './deps.ts';
+
+/** A held lease: renewed by itself until `release`, and the source of the guardian's deadline. */
+export interface HeldLease {
+  stackId: string;
+  lane: Lane;
+  fence: number;
+  /** Aborted when the lease is lost, the worker stops or a person cancels the run. */
+  signal: AbortSignal;
+  /** Names the run whose cancel request the renewals watch for. */
+  watch(runId: string | undefined): void;
+  guard(runId: string): GuardHooks;
+  /** Locks the lease row in a status transaction; throws `LeaseLost` when it is no longer ours. */
+  assert(trx: Transaction<Schema>): Promise<void>;
+  release(): Promise<void>;
+}
+
+export type LeaseAttempt =
+  | { outcome: 'acquired'; lease: HeldLease }
+  | { outcome: 'held' }
+  | { outcome: 'holder-unknown'; workerId: string; since: Date };
+
+/** Share of the lease that is kept back, so that a run is dead before another worker may start. */
+const MARGIN = 0.25;
+
+function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): HeldLease {
+  const ttlMs = deps.config.PLUMBLINE_LEASE_SECONDS * 1000;
+  const lost = new AbortController();
+  let deadline = performance.now() + ttlMs * (1 - MARGIN);
+  let watched: string | undefined;
+  const renew = async () => {
+    const asked = performance.now();
+    const remaining = await renewLease(deps.db, { stackId, lane, fence, ttlMs });
+    // Counted from before the question, so that a slow answer never lengthens the run's life.
+    deadline = asked + remaining - ttlMs * MARGIN;
+    if (watched === undefined) return;
+    const run = await getRunById(deps.db, watched);
+    if (run?.cancel_requested_by) lost.abort(canceled(run.cancel_requested_by));
+  };
+  const timer = setInterval(() => {
+    renew().catch((error: unknown) => {
+      deps.logger.warn({ err: error, stackId, lane }, 'lease not renewed');
+      if (error instanceof ReconcileError && error.reason === 'LeaseLost') lost.abort(error);
+    });
+  }, ttlMs / 4);
+  const scope = { stackId, lane, fence };
+  return {
+    ...scope,
+    signal: AbortSignal.any([lost.signal, deps.shutdown]),
+    watch: (runId) => void (watched = runId),
+    guard: (runId) => ({
+      started: (pidNamespace) => recordNamespace(deps.db, { ...scope, pidNamespace: pidNamespace ?? 'none', runId }),
+      ended: () => recordNamespace(deps.db, { ...scope, pidNamespace: null, runId }),
+      remainingMs: () => deadline - performance.now(),
+    }),
+    assert: (trx) => assertLease(trx, scope),
+    release: async () => {
+      clearInterval(timer);
+      await releaseLease(deps.db, scope);
+    },
+  };
+}
+
+function canceled(by: string): ReconcileError {
+  return new ReconcileError({ kind: 'stalled', reason: 'Canceled', message: `canceled by ${by}` });
+}
+
+/** Takes the lease of a stack's lane, or says who has it. A dead holder is taken over only with proof of its death. */
+export async function takeLease(deps: WorkerDeps, stackId: string, lane: Lane): Promise<LeaseAttempt> {
+  const attempt = await acquireLease(deps.db, {
+    stackId,
+    lane,
+    tenant: deps.identity.tenant,
+    workerId: deps.identity.id,
+    bootId: deps.identity.bootId,
+    workerPidns: deps.identity.pidNamespace,
+    ttlMs: deps.config.PLUMBLINE_LEASE_SECONDS * 1000,
+    proveDead: deps.proveDead,
+  });
+  switch (attempt.outcome) {
+    case 'held':
+      return { outcome: 'held' };
+    case 'holder-unknown':
+      return { outcome: 'holder-unknown', workerId: attempt.previous.worker_id, since: attempt.previous.expires_at };
+    case 'acquired':
+      return { outcome: 'acquired', lease: hold(deps, stackId, lane, attempt.fence) };
+    default:
+      throw new Error('unknown lease outcome');
+  }
+}

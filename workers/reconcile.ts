@@ -1,0 +1,235 @@
+import { decide, type Action } from '#core/domain/decide.ts';
+import { parseDuration } from '#core/domain/duration.ts';
+import { asReconcileError, unreachable, type ReconcileError } from '#core/domain/errors.ts';
+import { DEFAULTS } from '#core/domain/manifest.ts';
+import { isExecuting, isFinished } from '#core/domain/run.ts';
+import { outcomeOf, type Outcome } from '#core/domain/summarize.ts';
+import { createRun, getRunById, lastRun, type RunRow } from '#core/store/runs.ts';
+import { markStack, type StackRow } from '#core/store/stacks.ts';
+import type { WorkerDeps } from './deps.ts';
+import { takeLease, type HeldLease } from './lease.ts';
+import { record } from './record.ts';
+import { loadSnapshot } from './snapshot.ts';
+import { applyRun } from './steps/apply.ts';
+import { failRun } from './steps/fail.ts';
+import { planRun } from './steps/plan.ts';
+import { answerPending, recoverRun } from './steps/recover.ts';
+import { resolveSource } from './steps/resolve.ts';
+
+/** More steps than any honest reconcile takes: a guard against a decision that never rests. */
+const MAX_STEPS = 50;
+
+interface Scene {
+  deps: WorkerDeps;
+  lease: HeldLease;
+  stack: StackRow;
+  desiredKey: string | undefined;
+  /** The database's clock when the scene was loaded. */
+  now: Date;
+}
+
+async function theRun(scene: Scene, runId: string): Promise<RunRow> {
+  const run = await getRunById(scene.deps.db, runId);
+  if (run === undefined) throw new Error(`run ${runId} is gone`);
+  return run;
+}
+
+async function end(scene: Scene, runId: string, to: 'canceled' | 'superseded' | 'expired' | 'stale', message: string, actor?: string) {
+  const run = await theRun(scene, runId);
+  const outcome = outcomeOf(to, message);
+  await record(scene.deps, scene.lease, {
+    run: { id: run.id, from: run.state, to, patch: { message } },
+    ...(outcome && { outcome }),
+    ...(to === 'stale' && { stack: { attempted_key: null } }),
+    events: [{ type: `Run${to[0]?.toUpperCase()}${to.slice(1)}`, message: `run ${run.number}: ${message}`, ...(actor && { actor }), data: { run: run.number, planDigest: run.plan_digest } }],
+  });
+}
+
+async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>): Promise<void> {
+  const { deps, lease, stack } = scene;
+  const heal = action.trigger === 'heal';
+  const applied = heal && stack.applied_run_id !== null ? await getRunById(deps.db, stack.applied_run_id) : undefined;
+  let runId = '';
+  await record(deps, lease, {
+    stack: {
+      ...(heal ? { heal_requested_by: null } : { attempted_key: scene.desiredKey ?? null }),
+      // Only repeated attempts at the same thing count towards giving up.
+      ...(action.trigger !== 'retry' && { failures: 0 }),
+    },
+    outcome: { type: 'progress', reason: 'Progressing', message: `${action.operation} to ${action.revision} (${action.trigger})` },
+    also: async (trx) => {
+      const run = await createRun(trx, {
+        tenant: stack.tenant,
+        stackId: stack.id,
+        operation: action.operation,
+        trigger: action.trigger,
+        digest: action.digest,
+        revision: action.revision,
+        generation: applied?.generation ?? stack.generation,
+        spec: applied?.spec ?? stack.spec,
+        targets: action.targets,
+        requestedBy: heal ? (stack.heal_requested_by ?? 'plumbline') : 'plumbline',
+      });
+      runId = run.id;
+    },
+  });
+  await planRun(deps, lease, stack, await theRun(scene, runId));
+}
+
+async function say(scene: Scene, outcome: Outcome, event?: { type: string; message: string }): Promise<void> {
+  const failed = outcome.type === 'failed';
+  await record(scene.deps, scene.lease, {
+    outcome,
+    events: event ? [{ ...event, reason: outcome.reason, severity: failed ? 'warning' : 'info' }] : [],
+  });
+}
+
+async function holdBackward(scene: Scene): Promise<void> {
+  const { resolved_revision: now, applied_revision: applied } = scene.stack;
+  const message = `the source went back to ${now} while ${applied} is applied; nothing is done (onBackward: hold). Push a newer revision, or set onBackward: apply`;
+  await say(scene, { type: 'failed', kind: 'stalled', reason: 'RevisionWentBack', message }, { type: 'RevisionWentBack', message });
+}
+
+async function exhaust(scene: Scene): Promise<void> {
+  const last = await lastRun(scene.deps.db, scene.stack.id);
+  const message = `gave up after ${scene.stack.failures} attempts: ${last?.message ?? 'no message'}. Push a fix, or \`plumb reconcile\` to try again`;
+  await say(scene, { type: 'failed', kind: 'stalled', reason: last?.reason ?? 'InternalError', message });
+}
+
+async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>): Promise<void> {
+  const { deps, lease, stack } = scene;
+  switch (action.type) {
+    case 'resolve':
+      return await resolveSource(deps, lease, stack, scene.now);
+    case 'cancel':
+      return await end(scene, action.runId, 'canceled', `canceled by ${action.by}`, action.by);
+    case 'supersede':
+      return await end(scene, action.runId, 'superseded', 'a newer revision or spec replaces it');
+    case 'expire':
+      return await end(scene, action.runId, 'expired', 'nobody approved it in time; `plumb reconcile` plans again');
+    case 'yield-to-heal':
+      return await end(scene, action.runId, 'stale', 'drift is healed first, which moves the state; it is planned again afterwards');
+    case 'plan':
+      return await startRun(scene, action);
+    case 'continue-plan':
+      return await planRun(deps, lease, stack, await theRun(scene, action.runId));
+    case 'apply':
+      return await applyRun(deps, lease, stack, await theRun(scene, action.runId));
+    case 'recover':
+      return await recoverRun(deps, lease, stack, await theRun(scene, action.runId));
+    case 'abandon':
+      return await abandon(scene, action.runId);
+    case 'answer-pending':
+      return await answerWithLastRun(scene);
+    case 'hold-backward':
+      return await holdBackward(scene);
+    case 'exhaust':
+      return await exhaust(scene);
+    case 'drop-heal':
+      return await record(deps, lease, {
+        stack: { heal_requested_by: null },
+        events: [{ type: 'HealDropped', message: 'nothing is left to heal: no changed resource in the last drift check' }],
+      });
+    default:
+      return unreachable(action);
+  }
+}
+
+async function abandon(scene: Scene, runId: string): Promise<void> {
+  const run = await theRun(scene, runId);
+  const message = `interrupted while ${run.state}; nothing was applied and it is planned again`;
+  await record(scene.deps, scene.lease, {
+    run: { id: run.id, from: run.state, to: 'errored', patch: { reason: 'Interrupted', message } },
+    outcome: { type: 'progress', reason: 'Interrupted', message },
+    // A heal's refresh may have been cut off in the middle of writing the state.
+    stack: { attempted_key: null, ...(run.trigger === 'heal' && { refresh_needed: true, heal_requested_by: run.requested_by }) },
+    events: [{ type: 'RunInterrupted', reason: 'Interrupted', severity: 'warning', message: `run ${run.number}: ${message}` }],
+  });
+}
+
+async function answerWithLastRun(scene: Scene): Promise<void> {
+  const last = await lastRun(scene.deps.db, scene.stack.id);
+  if (last === undefined) throw new Error('pending operations without a run');
+  await answerPending(scene.deps, scene.lease, scene.stack, last);
+}
+
+/** Turns what a step threw into status; only a lost lease and a stopping worker leave everything as it is. */
+async function settle(scene: Scene, action: Action, error: ReconcileError): Promise<'go-on' | 'stop'> {
+  const { deps, lease, stack } = scene;
+  if (error.reason === 'LeaseLost' || deps.shutdown.aborted) return 'stop';
+  const live = await loadSnapshot(deps.db, stack.id);
+  const run = live?.snapshot.run;
+  if (run !== undefined && action.type !== 'recover' && !isFinished(run.state)) {
+    const row = await theRun(scene, run.id);
+    if (row.cancel_requested_by !== null && isExecuting(row.state)) {
+      await end(scene, row.id, 'canceled', `canceled by ${row.cancel_requested_by}`, row.cancel_requested_by);
+      return 'go-on';
+    }
+    await failRun(deps, lease, row, row.state, error);
+    return 'go-on';
+  }
+  const message = deps.scrubber.scrub(error.message);
+  deps.logger.warn({ err: error, stack: stack.id, reason: error.reason, action: action.type }, 'step failed');
+  const patch = action.type === 'resolve' ? { source_due_at: sourceRetryAt(scene), handled_seq: stack.requested_seq } : {};
+  const seen = stack.conditions.some((condition) => condition.reason === error.reason && condition.message === message);
+  await record(deps, lease, {
+    outcome: { type: 'failed', kind: error.kind, reason: error.reason, message },
+    stack: patch,
+    events: seen ? [] : [{ type: 'ReconcileFailed', reason: error.reason, severity: 'error', message }],
+  });
+  return action.type === 'resolve' ? 'go-on' : 'stop';
+}
+
+/** A source that failed is asked again after the retry interval, or its own when that is shorter. */
+function sourceRetryAt(scene: Scene): Date {
+  const { spec } = scene.stack;
+  const retryMs = parseDuration(spec.retry?.interval ?? DEFAULTS.retryInterval);
+  const intervalMs = parseDuration(spec.source.interval ?? DEFAULTS.sourceInterval);
+  return new Date(scene.now.getTime() + Math.min(retryMs, intervalMs));
+}
+
+const STOP_RETRY_MS = 10_000;
+
+async function steps(deps: WorkerDeps, lease: HeldLease): Promise<void> {
+  for (let step = 0; step < MAX_STEPS; step += 1) {
+    const loaded = await loadSnapshot(deps.db, lease.stackId);
+    if (loaded === undefined) return;
+    const { stack, snapshot } = loaded;
+    const action = decide(snapshot);
+    const scene = { deps, lease, stack, desiredKey: snapshot.desiredKey, now: snapshot.now };
+    if (action.type === 'rest') {
+      await record(deps, lease, { stack: { next_reconcile_at: action.until ?? null, observed_generation: stack.generation, handled_seq: stack.spec.suspend ? stack.requested_seq : stack.handled_seq } });
+      return;
+    }
+    deps.logger.debug({ stack: stack.name, action: action.type }, 'next action');
+    try {
+      await perform(scene, action);
+    } catch (thrown) {
+      const next = await settle(scene, action, asReconcileError(thrown));
+      if (next === 'go-on') continue;
+      await deps.db.updateTable('stacks').set({ next_reconcile_at: new Date(Date.now() + STOP_RETRY_MS) }).where('id', '=', stack.id).execute();
+      return;
+    }
+  }
+  deps.logger.error({ stack: lease.stackId, reason: 'InternalError' }, 'reconcile did not come to rest');
+}
+
+/**
+ * Looks at one stack under its lease and does the next needful things until it rests. Safe to call at any time and
+ * any number of times; a stack whose lease is held is left to its holder.
+ */
+export async function reconcile(deps: WorkerDeps, stackId: string): Promise<void> {
+  const attempt = await takeLease(deps, stackId, 'run');
+  if (attempt.outcome === 'held') return;
+  if (attempt.outcome === 'holder-unknown') {
+    const message = `worker ${attempt.workerId} held the lease until ${attempt.since.toISOString()} and cannot be proved dead; make sure it is, then \`plumb unlock --confirm-dead\``;
+    await markStack(deps.db, stackId, { type: 'failed', kind: 'stalled', reason: 'HolderUnknown', message });
+    return;
+  }
+  const { lease } = attempt;
+  try {
+    await steps(deps, lease);
+  } finally {
+    await lease.release();
+  }
+}

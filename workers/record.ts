@@ -1,0 +1,62 @@
+import type { Transaction, Updateable } from 'kysely';
+import type { Outcome } from '#core/domain/summarize.ts';
+import { summarize } from '#core/domain/summarize.ts';
+import type { RunState } from '#core/domain/run.ts';
+import type { Reason } from '#core/domain/reason.ts';
+import { recordEvent } from '#core/store/events.ts';
+import { moveRun } from '#core/store/runs.ts';
+import type { RunsTable, Schema, Severity, StacksTable } from '#core/store/schema.ts';
+import { lockStack, patchStack } from '#core/store/stacks.ts';
+import type { WorkerDeps } from './deps.ts';
+import type { HeldLease } from './lease.ts';
+
+/** A fact for the outbox. */
+export interface EventInput {
+  type: string;
+  reason?: Reason;
+  severity?: Severity;
+  message: string;
+  actor?: string;
+  data?: Record<string, unknown>;
+}
+
+/** One change of status: run, stack and events move together or not at all. */
+export interface StatusChange {
+  run?: { id: string; from: RunState | RunState[]; to: RunState; patch?: Updateable<RunsTable> };
+  outcome?: Outcome;
+  stack?: Updateable<StacksTable>;
+  events?: EventInput[];
+  /** More writes of the same transaction. */
+  also?(trx: Transaction<Schema>): Promise<void>;
+}
+
+/** Writes a status change under the lease; throws `LeaseLost` (nothing written) when it is no longer ours. */
+export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusChange): Promise<void> {
+  await deps.db.transaction().execute(async (trx) => {
+    await lease.assert(trx);
+    const stack = await lockStack(trx, lease.stackId);
+    if (change.run !== undefined) {
+      const { id, from, to, patch } = change.run;
+      await moveRun(trx, { runId: id, from, to, patch: patch ?? {} });
+    }
+    const now = new Date();
+    const at = { generation: stack.generation, now };
+    const conditions =
+      change.outcome === undefined ? {} : { conditions: JSON.stringify(summarize(stack.conditions, change.outcome, at)) };
+    await patchStack(trx, lease.stackId, { ...conditions, ...change.stack });
+    for (const event of change.events ?? []) {
+      await recordEvent(trx, {
+        tenant: stack.tenant,
+        stackId: stack.id,
+        runId: change.run?.id ?? null,
+        type: event.type,
+        reason: event.reason ?? null,
+        severity: event.severity ?? 'info',
+        message: deps.scrubber.scrub(event.message),
+        actor: event.actor ?? 'plumbline',
+        data: event.data ?? {},
+      });
+    }
+    await change.also?.(trx);
+  });
+}

@@ -1,0 +1,69 @@
+import type { Kysely } from 'kysely';
+import type { Snapshot } from '#core/domain/decide.ts';
+import { digestOf } from '#core/domain/plan.ts';
+import { asReason } from '#core/domain/reason.ts';
+import type { StackSpec } from '#core/domain/manifest.ts';
+import { listDrift } from '#core/store/drift.ts';
+import { getRevision } from '#core/store/revisions.ts';
+import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
+import type { Schema } from '#core/store/schema.ts';
+import { secretVersions } from '#core/store/secrets.ts';
+import { databaseNow, getStackById } from '#core/store/stacks.ts';
+
+/** Names of the secrets a spec uses: a new version of one of them is a new desired state. */
+export function secretNames(spec: StackSpec): string[] {
+  const named = Object.values(spec.pulumi.secrets ?? {}).map((ref) => ref.secret);
+  const { plan, apply } = spec.credentials ?? {};
+  return [...new Set([...named, ...[plan, apply].filter((name) => name !== undefined)])].sort();
+}
+
+/** Reads everything `decide` looks at. @throws when the stack is gone. */
+export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
+  const stack = await getStackById(db, stackId);
+  if (stack === undefined) return undefined;
+  const [now, run, last, drift, versions] = await Promise.all([
+    databaseNow(db),
+    liveRun(db, stackId),
+    lastDesiredRun(db, stackId),
+    listDrift(db, stackId),
+    secretVersions(db, stack.tenant, secretNames(stack.spec)),
+  ]);
+  const resolved = stack.resolved_digest === null ? undefined : await getRevision(db, stackId, stack.resolved_digest);
+  const applied = stack.applied_digest === null ? undefined : await getRevision(db, stackId, stack.applied_digest);
+  const answered = new Set((stack.pending_answers ?? []).map((answer) => answer.urn));
+  const pending = stack.pending_operations ?? [];
+  const stalledReason = stack.conditions.find((condition) => condition.type === 'Stalled')?.reason;
+  const snapshot: Snapshot = {
+    now,
+    spec: stack.spec,
+    generation: stack.generation,
+    requestedSeq: stack.requested_seq,
+    handledSeq: stack.handled_seq,
+    resolved: resolved && { ...resolved, revision: stack.resolved_revision ?? resolved.revision },
+    sourceDueAt: stack.source_due_at ?? undefined,
+    applied: applied && {
+      digest: applied.digest,
+      ordinal: applied.ordinal,
+      revision: stack.applied_revision ?? applied.revision,
+      generation: stack.applied_generation ?? 0,
+    },
+    desiredKey: resolved && digestOf({ digest: resolved.digest, generation: stack.generation, secrets: versions }),
+    attemptedKey: stack.attempted_key,
+    stalled: stalledReason === undefined ? undefined : asReason(stalledReason),
+    failures: stack.failures,
+    run: run && {
+      id: run.id,
+      state: run.state,
+      trigger: run.trigger,
+      digest: run.digest,
+      generation: run.generation,
+      expiresAt: run.expires_at,
+      cancelRequestedBy: run.cancel_requested_by,
+    },
+    last: last?.finished_at ? { state: last.state, reason: last.reason, finishedAt: last.finished_at } : undefined,
+    healRequestedBy: stack.heal_requested_by,
+    healTargets: [...new Set(drift.filter((item) => item.kind === 'changed').map((item) => item.urn))],
+    pending: { open: pending.length, answered: pending.filter((item) => answered.has(item.urn)).length },
+  };
+  return { stack, snapshot };
+}

@@ -1,0 +1,184 @@
+import { rm } from 'node:fs/promises';
+import { asReconcileError, stalled, type ReconcileError } from '#core/domain/errors.ts';
+import { boundDifferences, planDigest, type BoundDifference, type BoundDocument } from '#core/domain/plan.ts';
+import { outcomeOf } from '#core/domain/summarize.ts';
+import { planFileHash } from '#core/engine/plan-file.ts';
+import type { ApplyResult } from '#core/engine/port.ts';
+import { open } from '#core/secrets.ts';
+import { listDrift, recordHeals } from '#core/store/drift.ts';
+import { getPlan, type PlanRow } from '#core/store/plans.ts';
+import { markApplied } from '#core/store/revisions.ts';
+import { getRunById, previousDesiredRun, type RunRow } from '#core/store/runs.ts';
+import { getStackById, type StackRow } from '#core/store/stacks.ts';
+import type { WorkerDeps } from '../deps.ts';
+import type { HeldLease } from '../lease.ts';
+import { runLog } from '../log.ts';
+import { record } from '../record.ts';
+import { bindPlan } from './bound.ts';
+import { checkpointPatch } from './checkpoint-patch.ts';
+import { failRun } from './fail.ts';
+import { planContext } from './plan.ts';
+import { clearOwnLocks } from './recover.ts';
+import { gatherInputs, type Inputs } from './request.ts';
+import { fetchProgram, prepareWorkspace, type Workspace } from './workspace.ts';
+
+function say(difference: BoundDifference): string {
+  return `${difference.path} was ${difference.approved} when approved and is now ${difference.now}`;
+}
+
+interface Approved {
+  run: RunRow;
+  plan: PlanRow;
+  bytes: Buffer;
+}
+
+async function loadApproved(deps: WorkerDeps, run: RunRow): Promise<Approved> {
+  const plan = await getPlan(deps.db, run.id);
+  if (plan === undefined) throw stalled('InternalError', `run ${run.number} is approved but has no plan; discard it`);
+  return { run, plan, bytes: open(deps.masterKey, plan.bytes, planContext(run)) };
+}
+
+/** The differences between what was approved and what is true now, with the saved plan's bytes among them. */
+async function differences(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  approved: Approved,
+  workspace: Workspace,
+  inputs: Inputs,
+): Promise<string[]> {
+  const { run, plan, bytes } = approved;
+  const stack = await getStackById(deps.db, run.stack_id);
+  if (stack === undefined) return ['the stack was deleted'];
+  // Secrets and spec are read anew: a rotated credential is a difference.
+  const fresh = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'apply', onOutput: () => undefined });
+  const now: BoundDocument = await bindPlan(
+    deps,
+    { stack, run, workspace, inputs: { ...fresh, request: inputs.request } },
+    { planHash: planFileHash(bytes), changes: plan.changes, summary: plan.bound.summary, unknowns: plan.bound.unknowns },
+  );
+  const found = boundDifferences(plan.bound, now).map(say);
+  const approvedDigest = run.plan_digest;
+  if (found.length === 0 && planDigest(plan.bound) !== approvedDigest) found.push('the stored plan is not the approved one');
+  if (stack.spec.suspend === true) found.push('the stack was suspended');
+  return found;
+}
+
+async function makeStale(deps: WorkerDeps, lease: HeldLease, run: RunRow, from: 'approved' | 'applying', found: string[]) {
+  const message = `what was approved no longer holds: ${found.join('; ')}. A new plan is made`;
+  const outcome = outcomeOf('stale', message);
+  await record(deps, lease, {
+    run: { id: run.id, from, to: 'stale', patch: { message, reason: 'PlanStale' } },
+    ...(outcome && { outcome }),
+    stack: { attempted_key: null },
+    events: [{ type: 'PlanStale', reason: 'PlanStale', severity: 'warning', message, data: { run: run.number, planDigest: run.plan_digest, differences: found } }],
+  });
+}
+
+async function finishApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, approved: Approved, result: ApplyResult) {
+  const { run, plan } = approved;
+  const text = `run ${run.number}: ${run.revision} applied`;
+  const outcome = outcomeOf('applied', text);
+  const healed = run.trigger === 'heal' ? (await listDrift(deps.db, stack.id)).filter((item) => run.targets.includes(item.urn)) : [];
+  const desired =
+    run.trigger === 'heal'
+      ? {}
+      : { applied_digest: run.digest, applied_revision: run.revision, applied_generation: run.generation, applied_run_id: run.id };
+  await record(deps, lease, {
+    run: { id: run.id, from: ['applying', 'interrupting'], to: 'applied', patch: { message: text, summary: JSON.stringify(result.summary) } },
+    ...(outcome && { outcome }),
+    stack: {
+      ...desired,
+      applied_at: new Date(),
+      identity: JSON.stringify(plan.bound.identity),
+      ...checkpointPatch(result.checkpoint),
+      failures: 0,
+      drift_requested_seq: stack.drift_requested_seq + (run.trigger === 'heal' ? 1 : 0),
+    },
+    events: [
+      {
+        type: run.trigger === 'heal' ? 'DriftHealed' : run.operation === 'rollback' ? 'RolledBack' : 'Applied',
+        reason: 'Applied',
+        message: text,
+        data: { run: run.number, digest: run.digest, planDigest: run.plan_digest, summary: result.summary },
+      },
+    ],
+    also: async (trx) => {
+      if (run.trigger !== 'heal') await markApplied(trx, { stackId: stack.id, digest: run.digest });
+      await recordHeals(trx, { tenant: stack.tenant, stackId: stack.id, items: healed });
+    },
+  });
+}
+
+/** A violation found before any change means the program planned differently with nothing bound changed. */
+async function handleViolation(deps: WorkerDeps, lease: HeldLease, run: RunRow, error: ReconcileError) {
+  const previous = await previousDesiredRun(deps.db, run);
+  const again = previous?.state === 'stale' && previous.digest === run.digest && previous.reason === 'NonDeterministic';
+  if (again) {
+    const message = `two plans in a row of ${run.revision} were violated with nothing bound changed: ${error.message}. Make the program deterministic`;
+    await failRun(deps, lease, run, 'applying', stalled('NonDeterministic', message));
+    return;
+  }
+  const outcome = outcomeOf('stale', error.message);
+  await record(deps, lease, {
+    run: { id: run.id, from: 'applying', to: 'stale', patch: { message: error.message, reason: 'NonDeterministic' } },
+    ...(outcome && { outcome }),
+    stack: { attempted_key: null },
+    events: [{ type: 'PlanStale', reason: 'NonDeterministic', severity: 'warning', message: error.message, data: { run: run.number } }],
+  });
+}
+
+/** After a failed apply: what is in the state now, and whether a person must decide on pending operations. */
+async function failApply(deps: WorkerDeps, lease: HeldLease, approved: Approved, inputs: Inputs, error: ReconcileError) {
+  const { run, plan } = approved;
+  const checkpoint = await deps.engine.checkpoint(inputs.request);
+  const pending = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
+  await failRun(deps, lease, run, 'applying', error, {
+    ...(checkpoint.hash !== 'absent' && { identity: JSON.stringify(plan.bound.identity) }),
+    ...checkpointPatch(checkpoint),
+    pending_operations: pending.length > 0 ? JSON.stringify(pending) : null,
+    refresh_needed: true,
+  });
+}
+
+async function runApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, approved: Approved, workspace: Workspace) {
+  const { run } = approved;
+  const log = runLog(deps, run);
+  const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'apply', onOutput: log.write });
+  let gateFound: string[] = [];
+  try {
+    await clearOwnLocks(deps, stack, inputs.request);
+    const found = await differences(deps, lease, approved, workspace, inputs);
+    if (found.length > 0) return await makeStale(deps, lease, run, 'approved', found);
+    await record(deps, lease, {
+      run: { id: run.id, from: 'approved', to: 'applying', patch: { message: `applying ${run.revision}` } },
+      outcome: { type: 'progress', reason: 'Progressing', message: `run ${run.number}: applying ${run.revision}` },
+      events: [{ type: 'ApplyStarted', message: `run ${run.number}: applying ${run.revision}`, data: { run: run.number, digest: run.digest, planDigest: run.plan_digest } }],
+    });
+    const gate = async () => (gateFound = await differences(deps, lease, approved, workspace, inputs));
+    const result = await deps.engine.apply({ ...inputs.request, plan: approved.bytes, gate });
+    return await finishApply(deps, lease, stack, approved, result);
+  } catch (thrown) {
+    const error = asReconcileError(thrown);
+    if (error.reason === 'LeaseLost') throw error;
+    const now = await getRunById(deps.db, run.id);
+    if (now?.state !== 'applying') throw error;
+    if (gateFound.length > 0) return await makeStale(deps, lease, run, 'applying', gateFound);
+    if (error.reason === 'PlanStale') return await handleViolation(deps, lease, run, error);
+    return await failApply(deps, lease, approved, inputs, error);
+  } finally {
+    await log.close();
+  }
+}
+
+/** Applies exactly the plan that was approved, or makes the run stale and says what differs. */
+export async function applyRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
+  lease.watch(run.id);
+  const approved = await loadApproved(deps, run);
+  const workspace = await prepareWorkspace(deps, run, await fetchProgram(deps, stack, run, lease.signal), lease.signal);
+  try {
+    await runApply(deps, lease, stack, approved, workspace);
+  } finally {
+    lease.watch(undefined);
+    await rm(workspace.runDir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,34 @@
+import type { Updateable } from 'kysely';
+import { sql } from 'kysely';
+import type { ReconcileError } from '#core/domain/errors.ts';
+import type { RunState } from '#core/domain/run.ts';
+import type { RunRow } from '#core/store/runs.ts';
+import type { StacksTable } from '#core/store/schema.ts';
+import type { WorkerDeps } from '../deps.ts';
+import type { HeldLease } from '../lease.ts';
+import { record } from '../record.ts';
+
+/** Ends a run with an error; the kind decides whether the stack stalls or the run is tried again. */
+export async function failRun(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  run: RunRow,
+  from: RunState | RunState[],
+  error: ReconcileError,
+  stack: Updateable<StacksTable> = {},
+): Promise<void> {
+  const message = deps.scrubber.scrub(`run ${run.number}: ${error.message}`);
+  const pending = stack.pending_operations !== undefined && stack.pending_operations !== null;
+  const outcome = pending
+    ? ({ type: 'failed', kind: 'stalled', reason: 'PendingOperations', message: `${message}. Resources were being created: see \`plumb pending\`` } as const)
+    : ({ type: 'failed', kind: error.kind, reason: error.reason, message } as const);
+  deps.logger.warn({ err: error, run: run.id, reason: error.reason }, 'run failed');
+  await record(deps, lease, {
+    run: { id: run.id, from, to: 'errored', patch: { reason: error.reason, message } },
+    outcome,
+    stack: { failures: sql`failures + 1`, ...stack },
+    events: [
+      { type: 'RunFailed', reason: error.reason, severity: 'error', message, data: { run: run.number, digest: run.digest, operation: run.operation } },
+    ],
+  });
+}

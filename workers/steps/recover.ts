@@ -1,0 +1,85 @@
+import { rm } from 'node:fs/promises';
+import { transient, waiting } from '#core/domain/errors.ts';
+import type { EngineRequest } from '#core/engine/port.ts';
+import { getPlan } from '#core/store/plans.ts';
+import { recentRunIds, type RunRow } from '#core/store/runs.ts';
+import type { StackRow } from '#core/store/stacks.ts';
+import type { WorkerDeps } from '../deps.ts';
+import type { HeldLease } from '../lease.ts';
+import { runLog } from '../log.ts';
+import { record } from '../record.ts';
+import { checkpointPatch } from './checkpoint-patch.ts';
+import { failRun } from './fail.ts';
+import { gatherInputs, type Inputs } from './request.ts';
+import { fetchProgram, prepareWorkspace } from './workspace.ts';
+
+const FOREIGN_LOCK_RETRY_MS = 30_000;
+
+/**
+ * Removes locks that dead runs of ours left behind; the lease proves that none of them is alive.
+ * @throws waiting(StateLocked) naming a holder that is not ours.
+ */
+export async function clearOwnLocks(deps: WorkerDeps, stack: StackRow, request: EngineRequest): Promise<void> {
+  const holder = await deps.engine.releaseOwnLock(request, await recentRunIds(deps.db, stack.id));
+  if (holder === undefined) return;
+  throw waiting('StateLocked', `the state of ${stack.name} is locked by ${holder}; waiting for it to finish`, FOREIGN_LOCK_RETRY_MS);
+}
+
+/** Runs `act` with a workspace of the run's artifact and plan credentials, and cleans up after it. */
+async function withInputs(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow, act: (inputs: Inputs) => Promise<void>) {
+  const workspace = await prepareWorkspace(deps, run, await fetchProgram(deps, stack, run, lease.signal), lease.signal);
+  const log = runLog(deps, run);
+  try {
+    await act(await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput: log.write }));
+  } finally {
+    await log.close();
+    await rm(workspace.runDir, { recursive: true, force: true });
+  }
+}
+
+/**
+ * An apply was cut off and its processes are proved dead: release its lock, see what it left, and either ask a person about
+ * resources that may exist unrecorded, or refresh and plan again. Nothing is applied blindly.
+ */
+export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
+  await withInputs(deps, lease, stack, run, async ({ request }) => {
+    await clearOwnLocks(deps, stack, request);
+    const checkpoint = await deps.engine.checkpoint(request);
+    const pending = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
+    const plan = await getPlan(deps.db, run.id);
+    const error = transient('Interrupted', `the apply of ${run.revision} was interrupted; its state is refreshed before anything is planned`);
+    await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
+      attempted_key: null,
+      refresh_needed: true,
+      ...(checkpoint.hash !== 'absent' && plan !== undefined && { identity: JSON.stringify(plan.bound.identity) }),
+      ...checkpointPatch(checkpoint),
+      pending_operations: pending.length > 0 ? JSON.stringify(pending) : null,
+    });
+  });
+}
+
+/** Carries out a person's answers about interrupted creates: each is imported by its id or cleared from the state. */
+export async function answerPending(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
+  const answers = stack.pending_answers ?? [];
+  await withInputs(deps, lease, stack, run, async ({ request }) => {
+    await clearOwnLocks(deps, stack, request);
+    const checkpoint = await deps.engine.refresh({ ...request, targets: [] }, answers);
+    const left = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
+    await record(deps, lease, {
+      outcome: { type: 'progress', reason: 'Progressing', message: 'pending operations were answered; planning again' },
+      stack: {
+        ...checkpointPatch(checkpoint),
+        pending_operations: left.length > 0 ? JSON.stringify(left) : null,
+        pending_answers: null,
+        refresh_needed: false,
+        attempted_key: null,
+      },
+      events: answers.map((answer) => ({
+        type: 'PendingAnswered',
+        message: answer.answer === 'import' ? `${answer.urn} imported as ${answer.id}` : `${answer.urn} cleared`,
+        actor: answer.by,
+        data: { urn: answer.urn, answer: answer.answer },
+      })),
+    });
+  });
+}

@@ -1,0 +1,79 @@
+import { parseDuration } from '#core/domain/duration.ts';
+import { stalled } from '#core/domain/errors.ts';
+import { formatRevision, parseRepository } from '#core/domain/reference.ts';
+import { DEFAULTS, type SourceRef, type StackSpec } from '#core/domain/manifest.ts';
+import { selectTag } from '#core/oci/semver.ts';
+import type { Repository } from '#core/oci/port.ts';
+import { seeRevision } from '#core/store/revisions.ts';
+import type { StackRow } from '#core/store/stacks.ts';
+import { readSecret } from '../secrets.ts';
+import type { Registry, WorkerDeps } from '../deps.ts';
+import type { HeldLease } from '../lease.ts';
+import { record, type EventInput } from '../record.ts';
+
+async function wantedReference(registry: Registry, repository: Repository, ref: SourceRef, signal: AbortSignal) {
+  if (ref.digest !== undefined) return ref.digest;
+  if (ref.semver === undefined) return ref.tag ?? 'latest';
+  const tag = selectTag(await registry.tags(repository, signal), ref.semver);
+  if (tag === undefined) {
+    throw stalled('SourceNotFound', `no tag of ${repository.host}/${repository.name} is in the range ${ref.semver}; push one or change spec.source.ref`);
+  }
+  return tag;
+}
+
+/** The registry client of a stack's source, with its named credentials. */
+export async function sourceRegistry(deps: WorkerDeps, stack: StackRow): Promise<Registry> {
+  const name = stack.spec.source.credentials;
+  if (name === undefined) return deps.registry(undefined);
+  const secret = await readSecret(deps, stack.tenant, name);
+  const { username, password } = secret.data;
+  if (username === undefined || password === undefined) {
+    throw stalled('SecretNotFound', `secret ${name} needs the keys username and password to be used for a registry`);
+  }
+  return deps.registry({ username, password });
+}
+
+function sightings(stack: StackRow, next: { digest: string; revision: string; reference: string }): EventInput[] {
+  if (stack.resolved_digest === next.digest) return [];
+  const events: EventInput[] = [
+    { type: 'RevisionFound', message: `source resolved to ${next.revision}`, data: { digest: next.digest } },
+  ];
+  const sameTag = stack.resolved_revision?.startsWith(`${next.reference}@`) ?? false;
+  if (!sameTag) return events;
+  const message = `tag ${next.reference} moved from ${stack.resolved_digest} to ${next.digest}`;
+  const data = { tag: next.reference, from: stack.resolved_digest, to: next.digest };
+  return [{ type: 'TagMoved', reason: 'TagMoved', severity: 'warning', message, data }, ...events];
+}
+
+/** Polls are spread by up to a tenth of the interval, so that stacks made together do not ask together. */
+export function nextPollAt(spec: StackSpec, now: Date, random: number): Date {
+  const interval = parseDuration(spec.source.interval ?? DEFAULTS.sourceInterval);
+  return new Date(now.getTime() + interval * (1 - random / 10));
+}
+
+/**
+ * Asks the configured registry what the source names now and writes the answer down. Requests that arrive meanwhile are
+ * not lost: only those counted before the question are marked as handled.
+ */
+export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: StackRow, now: Date): Promise<void> {
+  const { source } = stack.spec;
+  const repository = parseRepository(source.repository);
+  const registry = await sourceRegistry(deps, stack);
+  const reference = await wantedReference(registry, repository, source.ref, lease.signal);
+  const descriptor = await registry.resolve(repository, reference, lease.signal);
+  const revision = formatRevision(reference, descriptor.digest);
+  const events = sightings(stack, { digest: descriptor.digest, revision, reference });
+  await record(deps, lease, {
+    stack: {
+      resolved_digest: descriptor.digest,
+      resolved_revision: revision,
+      resolved_at: now,
+      source_due_at: nextPollAt(stack.spec, now, Math.random()),
+      handled_seq: stack.requested_seq,
+    },
+    events,
+    also: async (trx) => {
+      await seeRevision(trx, { tenant: stack.tenant, stackId: stack.id, digest: descriptor.digest, revision, annotations: {} });
+    },
+  });
+}
