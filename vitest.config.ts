@@ -6,7 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{core,service,workers,cli,toolchain,bench,stacks}/**/*.test.ts'],
+          include: ['{core,service,workers,cli,registry,toolchain,bench,stacks,scripts}/**/*.test.ts'],
           exclude: ['**/node_modules/**'],
         },
       },
