@@ -1,0 +1,170 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { stalled, transient } from '#core/domain/errors.ts';
+import { canonicalJson, digestOf, type ResourceChange } from '#core/domain/plan.ts';
+import type { ApplyRequest, Checkpoint, DriftItem, Engine, EngineRequest } from '#core/engine/port.ts';
+
+type Properties = Record<string, unknown>;
+type Resources = Record<string, Properties>;
+
+/** What a fake program says: its resources, and how it misbehaves. */
+export interface FakeProgram {
+  resources: Resources;
+  throws?: string;
+}
+
+/** Where a test may step in: it runs before the operation does anything. */
+export interface FakeHooks {
+  preview?: () => Promise<void>;
+  /** After the gate, before the first change. */
+  apply?: () => Promise<void>;
+  drift?: () => Promise<void>;
+}
+
+/** An engine for fast scenarios: a state and a world per stack, both plain data a test may change. */
+export interface FakeEngine extends Engine {
+  hooks: FakeHooks;
+  state: Map<string, Resources>;
+  world: Map<string, Resources>;
+  /** Every change made to the world, in order: what a provider's log would say. */
+  log: string[];
+  calls: { preview: number; apply: number; drift: number; refresh: number };
+}
+
+function key(request: EngineRequest): string {
+  return canonicalJson(request.identity);
+}
+
+function urn(request: EngineRequest, name: string): string {
+  const { stack, project } = request.identity;
+  return `urn:pulumi:${stack}::${project}::fake:index:Thing::${name}`;
+}
+
+async function readProgram(request: EngineRequest): Promise<FakeProgram> {
+  const program: FakeProgram = JSON.parse(await readFile(join(request.programDir, 'program.json'), 'utf8'));
+  if (program.throws !== undefined) throw transient('PreviewFailed', `the program failed: ${program.throws}`);
+  return program;
+}
+
+function diffOf(before: Properties, after: Properties) {
+  const paths = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
+  return paths
+    .filter((path) => canonicalJson(before[path] ?? null) !== canonicalJson(after[path] ?? null))
+    .map((path) => ({ path, kind: 'update' as const, replaces: false, before: before[path], after: after[path] }));
+}
+
+function changesBetween(request: EngineRequest, state: Resources, wanted: Resources): ResourceChange[] {
+  const names = [...new Set([...Object.keys(state), ...Object.keys(wanted)])].sort();
+  return names.flatMap((name) => {
+    const address = urn(request, name);
+    if (request.targets.length > 0 && !request.targets.includes(address)) return [];
+    const before = state[name];
+    const after = wanted[name];
+    const diffs = before && after ? diffOf(before, after) : [];
+    const op = before === undefined ? 'create' : after === undefined ? 'delete' : diffs.length > 0 ? 'update' : 'same';
+    const base = { urn: address, type: 'fake:index:Thing', name, op, diffs };
+    return [{ ...base, lostProtection: false, isProvider: false, unknowns: [] }];
+  });
+}
+
+function summaryOf(changes: readonly ResourceChange[]): Record<string, number> {
+  const summary: Record<string, number> = {};
+  for (const change of changes) summary[change.op] = (summary[change.op] ?? 0) + 1;
+  return summary;
+}
+
+/** Makes a fake engine with empty worlds. */
+export function createFakeEngine(): FakeEngine {
+  const fake: FakeEngine = {
+    hooks: {},
+    state: new Map(),
+    world: new Map(),
+    log: [],
+    calls: { preview: 0, apply: 0, drift: 0, refresh: 0 },
+    versions: async () => ({ engine: 'fake' }),
+    checkpoint: async (request) => checkpointOf(request),
+    releaseOwnLock: async () => undefined,
+    preview: (request) => guarded(request, async () => {
+      fake.calls.preview += 1;
+      await fake.hooks.preview?.();
+      const { resources } = await readProgram(request);
+      const changes = changesBetween(request, fake.state.get(key(request)) ?? {}, resources);
+      const plan = Buffer.from(canonicalJson({ resources, targets: request.targets }));
+      return { changes, summary: summaryOf(changes), plan, planHash: digestOf(JSON.parse(plan.toString())), unknowns: [] };
+    }),
+    apply: (request) => guarded(request, () => apply(request)),
+    drift: (request) => guarded(request, async () => {
+      fake.calls.drift += 1;
+      await fake.hooks.drift?.();
+      const state = fake.state.get(key(request)) ?? {};
+      return { items: driftItems(request, state), resources: Object.keys(state).length };
+    }),
+    refresh: (request) => guarded(request, async () => {
+      fake.calls.refresh += 1;
+      const state = fake.state.get(key(request)) ?? {};
+      const world = fake.world.get(key(request)) ?? {};
+      for (const name of Object.keys(state)) {
+        const real = world[name];
+        const wanted = request.targets.length === 0 || request.targets.includes(urn(request, name));
+        if (wanted && real !== undefined) state[name] = structuredClone(real);
+        if (wanted && real === undefined) delete state[name];
+      }
+      return checkpointOf(request);
+    }),
+  };
+
+  async function guarded<T>(request: EngineRequest, act: () => Promise<T>): Promise<T> {
+    await request.guard.started(undefined);
+    try {
+      return await act();
+    } finally {
+      await request.guard.ended();
+    }
+  }
+
+  function checkpointOf(request: EngineRequest): Checkpoint {
+    const state = fake.state.get(key(request));
+    const resources = Object.keys(state ?? {}).length;
+    return { hash: state === undefined ? 'absent' : digestOf(state), resources, pendingOperations: [] };
+  }
+
+  function driftItems(request: EngineRequest, state: Resources): DriftItem[] {
+    const world = fake.world.get(key(request)) ?? {};
+    return Object.entries(state).flatMap(([name, properties]): DriftItem[] => {
+      const address = { urn: urn(request, name), type: 'fake:index:Thing' };
+      const real = world[name];
+      if (real === undefined) return [{ ...address, path: '', kind: 'missing' }];
+      return diffOf(properties, real).map(({ path, before, after }) => ({ ...address, path, kind: 'changed', before, after }));
+    });
+  }
+
+  async function apply(request: ApplyRequest) {
+    fake.calls.apply += 1;
+    const found = await request.gate();
+    if (found.length > 0) throw stalled('PlanStale', found.join('; '));
+    await fake.hooks.apply?.();
+    const { resources } = await readProgram(request);
+    const plan: { resources: Resources } = JSON.parse(request.plan.toString());
+    if (canonicalJson(plan.resources) !== canonicalJson(resources)) throw transient('PlanStale', 'violates plan');
+    const state = fake.state.get(key(request)) ?? {};
+    const changes = changesBetween(request, state, resources);
+    const world = fake.world.get(key(request)) ?? {};
+    for (const { op, name } of changes) {
+      if (op === 'same') continue;
+      fake.log.push(`${op} ${name}`);
+      const wanted = resources[name];
+      if (wanted === undefined) {
+        delete state[name];
+        delete world[name];
+        continue;
+      }
+      state[name] = structuredClone(wanted);
+      world[name] = structuredClone(wanted);
+    }
+    fake.state.set(key(request), state);
+    fake.world.set(key(request), world);
+    return { summary: summaryOf(changes), checkpoint: checkpointOf(request) };
+  }
+
+  return fake;
+}
