@@ -92,11 +92,10 @@ async function initCluster(dir: string, binaries: PostgresBinaries, fsync: boole
   const draft = join(dir, 'cluster.init');
   await rm(draft, { recursive: true, force: true });
   await writeFile(passwordFile, randomBytes(24).toString('base64url'), { mode: 0o600 });
-  await asCommonUser(binaries.initdb, [
-    ...['-D', draft, '-U', superuser, `--pwfile=${passwordFile}`, '--auth=scram-sha-256', '--encoding=UTF8'],
-    ...['--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
-    ...(fsync ? [] : ['--no-sync']),
-  ]);
+  const options = ['-U', superuser, `--pwfile=${passwordFile}`, '--auth=scram-sha-256', '--encoding=UTF8'];
+  // The built-in provider sorts alike on every platform.
+  const locale = ['--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
+  await asCommonUser(binaries.initdb, ['-D', draft, ...options, ...locale, ...(fsync ? [] : ['--no-sync'])]);
   await rename(draft, cluster);
 }
 
