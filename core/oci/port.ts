@@ -1,3 +1,5 @@
+import type { Repository } from '#core/domain/reference.ts';
+
 /** OCI descriptor (image-spec descriptor.md): the one value type of the registry side. */
 export interface Descriptor {
   mediaType: string;
@@ -7,11 +9,7 @@ export interface Descriptor {
   annotations?: Record<string, string>;
 }
 
-/** `host[:port]/name`, without scheme, tag or digest. */
-export interface Repository {
-  host: string;
-  name: string;
-}
+export type { Repository };
 
 /** Turns a tag or digest into a descriptor; the tag is asked for once, everything after uses the digest. */
 export interface Resolver {
@@ -30,4 +28,17 @@ export interface Fetcher {
 export interface RegistryCredentials {
   username: string;
   password: string;
+}
+
+/** Pushes content. Everything is addressed by digest; only `pushManifest` moves a name. */
+export interface Pusher {
+  /** Does nothing when the repository has the blob already. */
+  pushBlob(repository: Repository, bytes: Buffer, signal: AbortSignal): Promise<{ digest: string; existed: boolean }>;
+  /** `reference` is a tag or the digest of the bytes. */
+  pushManifest(
+    repository: Repository,
+    reference: string,
+    manifest: { bytes: Buffer; mediaType: string },
+    signal: AbortSignal,
+  ): Promise<Descriptor>;
 }
