@@ -1,6 +1,7 @@
 import { rename, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
+import type { NotificationEndpoint } from './notifier.ts';
 import { startRegistry } from './server.ts';
 
 /**
@@ -37,11 +38,11 @@ async function main(): Promise<void> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void registry.close());
 }
 
-function readNotifications(): { url: string; headers: Record<string, string> }[] {
+function readNotifications(): NotificationEndpoint[] {
   const url = process.env['REGISTRY_NOTIFY_URL'];
   if (!url) return [];
   const authorization = process.env['REGISTRY_NOTIFY_AUTHORIZATION'];
-  return [{ url, headers: authorization ? { Authorization: authorization } : {} }];
+  return [{ url, name: 'environment', headers: authorization ? { Authorization: authorization } : {} }];
 }
 
 function readAuth(): { username: string; password: string } | undefined {

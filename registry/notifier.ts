@@ -9,6 +9,8 @@ import type { RegistryLog } from './log.ts';
 /** Where events are sent. `headers` hold the credentials and are never logged. */
 export interface NotificationEndpoint {
   url: string;
+  /** Names the queue on disk, so that it survives a receiver that moves to another URL; by default it is the URL's own. */
+  name?: string;
   headers?: Record<string, string>;
   /** Milliseconds one delivery may take; 5000 by default. */
   timeoutMs?: number;
@@ -25,6 +27,7 @@ export interface Notifier {
 }
 
 const FIRST_BACKOFF_MS = 100;
+const LONGEST_BACKOFF_MS = 5000;
 /** A receiver that is away longer than this learns the rest by looking at the registry itself. */
 const MAX_AGE_MS = 24 * 60 * 60 * 1000;
 
@@ -46,7 +49,13 @@ export async function startNotifier(
 }
 
 async function openQueue(layout: Layout, endpoint: NotificationEndpoint, log: RegistryLog) {
-  const folder = join(layout.events, createHash('sha256').update(endpoint.url).digest('hex').slice(0, 16));
+  const folder = join(
+    layout.events,
+    createHash('sha256')
+      .update(endpoint.name ?? endpoint.url)
+      .digest('hex')
+      .slice(0, 16),
+  );
   await ensureDirectory(folder);
   const waiting = await listDirectory(folder);
   const stop = new AbortController();
@@ -60,11 +69,16 @@ async function openQueue(layout: Layout, endpoint: NotificationEndpoint, log: Re
         wake = Promise.withResolvers<void>();
         continue;
       }
-      await deliverFile(join(folder, file), endpoint, stop.signal, log);
-      if (!stop.signal.aborted) waiting.shift();
+      try {
+        await deliverFile(join(folder, file), endpoint, stop.signal, log);
+        if (!stop.signal.aborted) waiting.shift();
+      } catch (error) {
+        log.error({ error }, 'notification queue cannot be read; trying again');
+        await sleep(LONGEST_BACKOFF_MS, stop.signal);
+      }
     }
   };
-  const delivering = deliverAll().catch((error: unknown) => log.error({ error }, 'notifications stopped'));
+  const delivering = deliverAll();
   return {
     async add(event: RegistryEvent): Promise<void> {
       // Names sort by time, then by order within this process.
@@ -89,10 +103,10 @@ async function deliverFile(
   log: RegistryLog,
 ): Promise<void> {
   const text = await ifPresent(readFile(path, 'utf8'));
-  if (text === undefined) return;
+  if (text === undefined || signal.aborted) return;
   // Written by `add` alone.
   const event = JSON.parse(text) as RegistryEvent;
-  for (let backoff = FIRST_BACKOFF_MS; ; backoff = Math.min(backoff * 2, endpoint.maxBackoffMs ?? 5000)) {
+  for (let backoff = FIRST_BACKOFF_MS; ; backoff = Math.min(backoff * 2, endpoint.maxBackoffMs ?? LONGEST_BACKOFF_MS)) {
     const failure = await send(event, endpoint, signal);
     if (failure === undefined) break;
     if (signal.aborted) return;

@@ -1,5 +1,4 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { open, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { adoptBlob } from './blob-store.ts';
@@ -76,21 +75,13 @@ export async function appendToUpload(upload: Upload, chunk: Chunk): Promise<numb
  * @throws RegistryError DIGEST_INVALID when the bytes have another digest; the upload is gone then.
  */
 export async function finishUpload(layout: Layout, name: string, upload: Upload, digest: Digest): Promise<void> {
-  const hash = createHash(digest.algorithm);
-  for await (const bytes of createReadStream(upload.path, { highWaterMark: 1024 * 1024 })) hash.update(bytes);
-  const actual = hash.digest('hex');
+  const actual = await hashAndFlush(upload.path, digest.algorithm);
   if (actual !== digest.hex) {
     await cancelUpload(upload);
     throw new RegistryError(
       'DIGEST_INVALID',
       `the content has the digest ${digest.algorithm}:${actual}, not ${digest.text}`,
     );
-  }
-  const handle = await open(upload.path, 'r+');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
   await adoptBlob(layout, name, digest, upload.path);
 }
@@ -138,6 +129,24 @@ async function writeAll(handle: FileHandle, start: number, chunk: Chunk): Promis
     position += bytes.length;
   }
   return position;
+}
+
+async function hashAndFlush(path: string, algorithm: Digest['algorithm']): Promise<string> {
+  const hash = createHash(algorithm);
+  const buffer = Buffer.allocUnsafe(1024 * 1024);
+  const handle = await open(path, 'r+');
+  try {
+    for (let position = 0; ;) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+      if (bytesRead === 0) break;
+      hash.update(buffer.subarray(0, bytesRead));
+      position += bytesRead;
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  return hash.digest('hex');
 }
 
 function outOfOrder(size: number): RegistryError {
