@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { withLock } from './lock.ts';
 import { findPostgres, type PostgresBinaries } from './postgres-binaries.ts';
-import { commandLine, freePort, identify, signalProcess, waitForExit } from './process.ts';
+import { freePort, identify, signalProcess, waitForExit, worksIn } from './process.ts';
 import { asCommonUser, spawnServer, tailOf, unprivileged, type SpawnedServer } from './server-process.ts';
 import { joinUse, leaveUse } from './use-count.ts';
 
@@ -104,7 +104,8 @@ async function findRunning(dir: string): Promise<{ pid: number; port: number } |
   const text = await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => '');
   const [pid = '', , , port = ''] = text.split('\n');
   if (pid === '') return undefined;
-  const ours = (await commandLine(Number(pid))).includes(cluster);
+  // A postmaster changes to its data folder before it writes the file.
+  const ours = await worksIn(Number(pid), cluster);
   if (ours && port !== '') return { pid: Number(pid), port: Number(port) };
   // PostgreSQL takes any living process of that pid for a postmaster; after a reboot it may be anyone's.
   if (!ours) await rm(join(cluster, 'postmaster.pid'), { force: true });

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -46,6 +46,16 @@ export async function commandLine(pid: number): Promise<string> {
   }
   const { stdout } = await run('ps', ['-o', 'command=', '-p', String(pid)]).catch(() => ({ stdout: '' }));
   return stdout.trim();
+}
+
+/**
+ * Whether the process works in this folder, whatever path led it there. Where there is no /proc: whether its command line
+ * names the folder.
+ */
+export async function worksIn(pid: number, dir: string): Promise<boolean> {
+  if (process.platform !== 'linux') return (await commandLine(pid)).split(' ').includes(dir);
+  const [theirs, ours] = await Promise.all([stat(`/proc/${pid}/cwd`).catch(() => undefined), stat(dir)]);
+  return theirs?.ino === ours.ino && theirs.dev === ours.dev;
 }
 
 /** Sends a signal; a process that is gone already is no error. */

@@ -126,7 +126,7 @@ async function runScript(node, args) {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {
       const nowMs = performance.now();
-      if (nowMs - (lastMs.get(signal) ?? -Infinity) > repeatMs) child.kill(signal);
+      if (nowMs - (lastMs.get(signal) ?? -Infinity) > repeatMs) handOn(child, signal);
       lastMs.set(signal, nowMs);
     });
   }
@@ -136,6 +136,16 @@ async function runScript(node, args) {
       fail(new Refusal(`${node} does not run on this machine (${error.message}): install Node.js 24`)),
     );
   });
+}
+
+/** Ctrl-C goes to the whole group, as from a terminal, so that a compiler or an installer at work ends too. */
+function handOn(child, signal) {
+  if (signal !== 'SIGINT') return child.kill(signal);
+  try {
+    return process.kill(-child.pid, signal);
+  } catch {
+    return child.kill(signal);
+  }
 }
 
 main(process.argv.slice(2)).catch((error) => {

@@ -1,0 +1,35 @@
+import { loadConfig } from '../core/config.ts';
+import { connectEmbedded } from '../toolchain/embedded.ts';
+import { ensureToolchain } from '../toolchain/setup.ts';
+import { supervise } from '../toolchain/supervise.ts';
+
+/** `npm start`: the service and a worker, each a process of its own, over the configured or the embedded servers. */
+async function main(): Promise<number> {
+  const config = loadConfig(process.env);
+  const toolchain = await ensureToolchain(config);
+  // Only from here on is there anything to stop in order; before, a signal simply ends us.
+  const stopping = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort());
+  const servers = await connectEmbedded(config);
+  const env = {
+    ...process.env,
+    DATABASE_URL: servers.databaseUrl,
+    REDIS_URL: servers.redisUrl,
+    PLUMBLINE_TOOLCHAIN: toolchain.dir,
+    PLUMBLINE_PULUMI: toolchain.engine.pulumi,
+  };
+  try {
+    // Stopped in the reverse order: the worker first, so that what it still records can be read while it goes.
+    return await supervise(
+      [
+        { name: 'service', script: 'service/main.ts', env },
+        { name: 'worker', script: 'workers/main.ts', env },
+      ],
+      stopping.signal,
+    );
+  } finally {
+    await servers.release();
+  }
+}
+
+process.exitCode = await main();

@@ -1,0 +1,44 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { layLaunchers } from './launchers.ts';
+
+const run = promisify(execFile);
+
+describe('launchers', () => {
+  let dir = '';
+  let hostDir = '';
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'plumbline-launchers-'));
+    hostDir = join(dir, "it's a host $HOME");
+    await mkdir(hostDir);
+    await writeFile(
+      join(hostDir, 'main.ts'),
+      'console.log(JSON.stringify([process.argv.slice(2), process.env.GIVEN]));',
+    );
+  });
+  afterAll(() => rm(dir, { recursive: true, force: true }));
+
+  it('hands arguments and environment to the host, whatever its path holds', async () => {
+    await layLaunchers(dir, { node: process.execPath, hostDir });
+    const { stdout } = await run(join(dir, 'pulumi-language-nodejs'), ['a b', '$c'], { env: { GIVEN: 'x' } });
+    expect(JSON.parse(stdout)).toEqual([['a b', '$c'], 'x']);
+  });
+
+  it('is left alone when it is right, and replaced when Node.js has moved', async () => {
+    const file = join(dir, 'pulumi-resource-pulumi-nodejs');
+    await layLaunchers(dir, { node: process.execPath, hostDir });
+    const before = await stat(file);
+    await layLaunchers(dir, { node: process.execPath, hostDir });
+    expect((await stat(file)).ino).toBe(before.ino);
+    const moved = join(dir, 'node');
+    await symlink(process.execPath, moved);
+    await layLaunchers(dir, { node: moved, hostDir });
+    const after = await stat(file);
+    expect(after.ino).not.toBe(before.ino);
+    expect(after.mode & 0o111).toBe(0o111);
+  });
+});
