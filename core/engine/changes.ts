@@ -1,0 +1,79 @@
+import type { ChangeSummary, PropertyDiff, ResourceChange } from '../domain/plan.ts';
+import type { Phase, StepMetadata, StepState } from './events.ts';
+import { diffProperties, shownSides, unknownPaths, valueAt } from './property-diff.ts';
+
+const PROVIDER_TYPE = 'pulumi:providers:';
+
+/** The last part of a URN is the resource's name, and may hold `::` itself. */
+export function urnName(urn: string): string {
+  return urn.split('::').slice(3).join('::');
+}
+
+/** The engine makes default providers by itself and leaves them out of its own summary (`default`, `default_6_1_0`). */
+export function isDefaultProvider(step: Pick<StepMetadata, 'type' | 'urn'>): boolean {
+  return step.type.startsWith(PROVIDER_TYPE) && /^default(_|$)/.test(urnName(step.urn));
+}
+
+function isReplacement(op: string): boolean {
+  return op.includes('replace');
+}
+
+/** Paths a provider reported itself; their kinds are `add`, `delete`, `update` and each with `-replace`. */
+function detailedDiffs(step: StepMetadata): PropertyDiff[] {
+  return Object.entries(step.detailedDiff ?? {}).map(([path, { diffKind, inputDiff }]) => {
+    const before = valueAt(inputDiff ? step.old?.inputs : step.old?.outputs, path) ?? valueAt(step.old?.inputs, path);
+    const after = valueAt(step.new?.inputs, path) ?? (inputDiff ? undefined : valueAt(step.new?.outputs, path));
+    const kind = diffKind.startsWith('add') ? 'add' : diffKind.startsWith('delete') ? 'delete' : 'update';
+    return { path, kind, replaces: diffKind.endsWith('replace'), ...shownSides(before, after) };
+  });
+}
+
+/** What a provider that reports no paths leaves us: the inputs before and after. */
+function inputDiffs(step: StepMetadata): PropertyDiff[] {
+  const keys = new Set(step.keys ?? []);
+  return diffProperties(step.old?.inputs ?? {}, step.new?.inputs ?? {}).map((diff) => {
+    const [top] = diff.path.split(/[.[]/, 1);
+    return { ...diff, replaces: top !== undefined && keys.has(top) };
+  });
+}
+
+function propertyDiffs(step: StepMetadata): PropertyDiff[] {
+  if (step.op === 'same' || step.new === null) return [];
+  const reported = detailedDiffs(step);
+  return reported.length > 0 ? reported : inputDiffs(step);
+}
+
+function losesProtection(old: StepState | null, now: StepState | null): boolean {
+  const protect = old?.protect === true && now?.protect !== true;
+  const retain = old?.retainOnDelete === true && now?.retainOnDelete !== true;
+  return now !== null && (protect || retain);
+}
+
+function toChange(step: StepMetadata): ResourceChange {
+  return {
+    urn: step.urn,
+    type: step.type,
+    name: urnName(step.urn),
+    op: step.op,
+    diffs: propertyDiffs(step),
+    lostProtection: losesProtection(step.old, step.new),
+    isProvider: step.type.startsWith(PROVIDER_TYPE),
+    unknowns: step.op === 'same' ? [] : unknownPaths(step.new?.inputs ?? {}),
+  };
+}
+
+/** A change people must see: anything but `same`, and a `same` that drops a protection. */
+function isShown(step: StepMetadata): boolean {
+  if (isDefaultProvider(step) && !isReplacement(step.op)) return false;
+  return step.op !== 'same' || losesProtection(step.old, step.new);
+}
+
+/** What a preview says about each resource, in the engine's order. */
+export function resourceChanges(phase: Phase): ResourceChange[] {
+  return phase.steps.filter(isShown).map(toChange);
+}
+
+/** How many resources get which operation, as the engine counted. */
+export function changeSummary(phase: Phase | undefined): ChangeSummary {
+  return { ...phase?.summary?.resourceChanges };
+}

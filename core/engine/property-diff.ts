@@ -1,0 +1,93 @@
+import { createHash } from 'node:crypto';
+import type { PropertyDiff } from '../domain/plan.ts';
+import { UNKNOWN } from './plan-file.ts';
+
+type Properties = Record<string, unknown>;
+
+/** Serialized closures and files are no reading matter. */
+const MAX_SHOWN_CHARS = 1024;
+const HEAD_CHARS = 200;
+const UNKNOWN_SHOWN = '(known after apply)';
+
+function isProperties(value: unknown): value is Properties {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A value as people see it: unknowns named, long texts cut with their digest, so that a hidden difference still shows. */
+export function shown(value: unknown): unknown {
+  if (value === UNKNOWN) return UNKNOWN_SHOWN;
+  if (Array.isArray(value)) return value.map(shown);
+  if (isProperties(value)) return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shown(item)]));
+  if (typeof value !== 'string' || value.length <= MAX_SHOWN_CHARS) return value;
+  const digest = createHash('sha256').update(value).digest('hex').slice(0, 16);
+  return `${value.slice(0, HEAD_CHARS)}… (${value.length} characters, sha256 ${digest})`;
+}
+
+/** Splits a property path of the engine: `a.b[0]["c.d"]`. */
+export function splitPath(path: string): string[] {
+  return [...path.matchAll(/\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|([^.[\]]+)/g)].map(
+    ([, quoted, index, plain]) => quoted?.replaceAll(/\\(.)/g, '$1') ?? index ?? plain ?? '',
+  );
+}
+
+/** The value at a path; undefined where there is none. */
+export function valueAt(properties: Properties | undefined, path: string): unknown {
+  let value: unknown = properties;
+  for (const part of splitPath(path)) {
+    if (Array.isArray(value)) value = value[Number(part)];
+    else if (isProperties(value)) value = value[part];
+    else return undefined;
+  }
+  return value;
+}
+
+function joinPath(path: string, key: string): string {
+  if (!/^[^.[\]"]+$/.test(key)) return `${path}[${JSON.stringify(key)}]`;
+  return path === '' ? key : `${path}.${key}`;
+}
+
+function differences(path: string, before: unknown, after: unknown, found: PropertyDiff[]): void {
+  if (isProperties(before) && isProperties(after)) {
+    for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
+      differences(joinPath(path, key), before[key], after[key], found);
+    }
+    return;
+  }
+  if (Array.isArray(before) && Array.isArray(after)) {
+    for (let index = 0; index < Math.max(before.length, after.length); index++) {
+      differences(`${path}[${index}]`, before[index], after[index], found);
+    }
+    return;
+  }
+  if (before === after) return;
+  const kind = before === undefined ? 'add' : after === undefined ? 'delete' : 'update';
+  found.push({ path, kind, replaces: false, ...shownSides(before, after) });
+}
+
+/** Both sides as people see them; a side that does not exist is left out. */
+export function shownSides(before: unknown, after: unknown): Pick<PropertyDiff, 'before' | 'after'> {
+  return {
+    ...(before === undefined ? {} : { before: shown(before) }),
+    ...(after === undefined ? {} : { after: shown(after) }),
+  };
+}
+
+/** Every leaf that differs between two sets of properties. */
+export function diffProperties(before: Properties, after: Properties): PropertyDiff[] {
+  const found: PropertyDiff[] = [];
+  differences('', before, after, found);
+  return found;
+}
+
+function collectUnknowns(path: string, value: unknown, found: string[]): void {
+  if (value === UNKNOWN) found.push(path);
+  if (Array.isArray(value)) value.forEach((item, index) => collectUnknowns(`${path}[${index}]`, item, found));
+  if (isProperties(value)) for (const [key, item] of Object.entries(value)) collectUnknowns(joinPath(path, key), item, found);
+}
+
+/** Paths whose value the engine does not know before the apply. */
+export function unknownPaths(properties: Properties): string[] {
+  const found: string[] = [];
+  collectUnknowns('', properties, found);
+  return found;
+}

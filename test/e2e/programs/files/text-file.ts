@@ -1,0 +1,46 @@
+import * as pulumi from '@pulumi/pulumi';
+
+interface Inputs {
+  name: string;
+  text: string;
+}
+
+/** Writes text to `$FILES_DIR/<name>` and logs each call, so that a test sees what the provider did. */
+const provider: pulumi.dynamic.ResourceProvider<Inputs, Inputs> = {
+  async create(inputs) {
+    const { appendFileSync, writeFileSync } = await import('node:fs');
+    const folder = process.env['FILES_DIR'];
+    appendFileSync(`${folder}/log`, `create ${inputs.name}\n`);
+    writeFileSync(`${folder}/${inputs.name}`, inputs.text);
+    return { id: inputs.name, outs: inputs };
+  },
+  async diff(_id, olds, news) {
+    return { changes: olds.text !== news.text, replaces: olds.name === news.name ? [] : ['name'] };
+  },
+  async read(id, props) {
+    const { existsSync, readFileSync } = await import('node:fs');
+    const path = `${process.env['FILES_DIR']}/${id}`;
+    if (!existsSync(path)) return {};
+    return { id, props: { name: id, ...props, text: readFileSync(path, 'utf8') } };
+  },
+  async update(id, _olds, news) {
+    const { appendFileSync, writeFileSync } = await import('node:fs');
+    appendFileSync(`${process.env['FILES_DIR']}/log`, `update ${id}\n`);
+    writeFileSync(`${process.env['FILES_DIR']}/${id}`, news.text);
+    return { outs: news };
+  },
+  async delete(id) {
+    const { appendFileSync, rmSync } = await import('node:fs');
+    appendFileSync(`${process.env['FILES_DIR']}/log`, `delete ${id}\n`);
+    rmSync(`${process.env['FILES_DIR']}/${id}`, { force: true });
+  },
+};
+
+export class TextFile extends pulumi.dynamic.Resource {
+  declare readonly name: pulumi.Output<string>;
+  declare readonly text: pulumi.Output<string>;
+
+  constructor(name: string, inputs: { name: string; text: pulumi.Input<string> }, options?: pulumi.CustomResourceOptions) {
+    super(provider, name, inputs, options);
+  }
+}
