@@ -41,7 +41,12 @@ export function createApi(url: string, token: string): Api {
 const base = '/v1/tenants/default/stacks';
 
 /** Asks until `wanted` gives something; on time-out says what the stack last said of itself. */
-export async function until<T>(api: Api, stack: string, limitMs: number, wanted: () => Promise<T | undefined>): Promise<T> {
+export async function until<T>(
+  api: Api,
+  stack: string,
+  limitMs: number,
+  wanted: () => Promise<T | undefined>,
+): Promise<T> {
   const end = performance.now() + limitMs;
   while (performance.now() < end) {
     const found = await wanted();
@@ -53,10 +58,16 @@ export async function until<T>(api: Api, stack: string, limitMs: number, wanted:
 }
 
 /** The newest update or rollback run after `after` that is in one of the states. */
-export async function runIn(api: Api, stack: string, states: RunView['state'][], after: number): Promise<RunView | undefined> {
+export async function runIn(
+  api: Api,
+  stack: string,
+  states: RunView['state'][],
+  after: number,
+): Promise<RunView | undefined> {
   const page = await api.ask<{ items: RunView[] }>('GET', `${base}/${stack}/runs`);
   const newest = page.items.filter((run) => run.operation !== 'drift' && run.number > after)[0];
-  if (newest?.state === 'errored' && !states.includes('errored')) throw new Error(`run ${newest.number} failed: ${newest.message}`);
+  if (newest?.state === 'errored' && !states.includes('errored'))
+    throw new Error(`run ${newest.number} failed: ${newest.message}`);
   return newest && states.includes(newest.state) ? newest : undefined;
 }
 

@@ -17,7 +17,11 @@ export async function startTarget(dataDir: string): Promise<Target> {
   const cluster = await startPostgres({ dataDir, fsync: false });
   const passwords = { plan: randomBytes(18).toString('base64url'), apply: randomBytes(18).toString('base64url') };
   const query = async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<T[]> => {
-    const client = new pg.Client({ connectionString: cluster.url, statement_timeout: 5000, connectionTimeoutMillis: 5000 });
+    const client = new pg.Client({
+      connectionString: cluster.url,
+      statement_timeout: 5000,
+      connectionTimeoutMillis: 5000,
+    });
     await client.connect();
     try {
       return (await client.query<T>(sql, values)).rows;

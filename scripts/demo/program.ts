@@ -1,0 +1,45 @@
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { parseRepository } from '#core/domain/reference.ts';
+import { pushProgram } from '#core/oci/pack.ts';
+import { createRegistryClient } from '#core/oci/registry-client.ts';
+
+const source = join(import.meta.dirname, '../../stacks/postgres');
+const PUSH_MS = 30_000;
+
+interface Desired {
+  roles: { name: string; connectionLimit?: number }[];
+  grants: { role: string }[];
+}
+
+/** The program as it lies in `stacks/postgres`. */
+export async function writeFirstVersion(dir: string): Promise<string> {
+  await cp(source, dir, { recursive: true, filter: (path) => basename(path) !== 'node_modules' });
+  return dir;
+}
+
+/** Version 2: `shop_reader` may open 8 connections instead of 5, and `shop_api` is gone with its grants. */
+export async function writeSecondVersion(dir: string): Promise<string> {
+  await writeFirstVersion(dir);
+  const file = join(dir, 'desired.json');
+  const desired: Desired = JSON.parse(await readFile(file, 'utf8'));
+  const roles = desired.roles.filter((role) => role.name !== 'shop_api');
+  for (const role of roles) if (role.name === 'shop_reader') role.connectionLimit = 8;
+  const grants = desired.grants.filter((grant) => grant.role !== 'shop_api');
+  await writeFile(file, `${JSON.stringify({ ...desired, roles, grants }, null, 2)}\n`);
+  return dir;
+}
+
+/** Packs and pushes a program; the registry tells Plumbline by itself. Returns the digest. */
+export async function publish(registry: string, dir: string, tag: string): Promise<string> {
+  const client = createRegistryClient({ plainHttpHosts: [registry], credentials: async () => undefined });
+  const repository = parseRepository(`oci://${registry}/infra/postgres`);
+  const pushed = await pushProgram(client, { dir, repository, tag, annotations: {} }, AbortSignal.timeout(PUSH_MS));
+  return pushed.digest;
+}
+
+/** Moves a tag to a digest that is already there. */
+export async function moveTag(registry: string, digest: string, tag: string): Promise<void> {
+  const client = createRegistryClient({ plainHttpHosts: [registry], credentials: async () => undefined });
+  await client.tag(parseRepository(`oci://${registry}/infra/postgres`), digest, tag, AbortSignal.timeout(PUSH_MS));
+}
