@@ -59,11 +59,11 @@ async function installDependencies() {
   const args = [...first, 'ci', '--ignore-scripts', '--loglevel=error', '--no-audit', '--no-fund'];
   const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
-  child.stderr.on('data', (data) => (said = (said + data).slice(-4000)));
+  child.stderr.on('data', (data) => (said = (said + data).slice(0, 4000)));
   const code = await new Promise((done, fail) => child.once('close', done).once('error', fail)).catch((error) => {
     throw new Refusal(`npm could not be run (${error.message}): install npm, which comes with Node.js`);
   });
-  if (code !== 0) throw new Refusal(`npm ci failed; what it said:\n${said.trim()}`);
+  if (code !== 0) throw new Refusal(`npm ci failed; what it said:\n${said.trim().split('\n').slice(0, 12).join('\n')}`);
 }
 
 /** Two starts at once must not install into the same folder; a lock whose holder is dead is taken over. */
