@@ -6,10 +6,15 @@ import pg from 'pg';
  * right to connect.
  * @throws Error saying which server and database did not let us in; the server's own error from `work`.
  */
-export async function withDatabase<T>(database: string | undefined, work: (client: pg.Client) => Promise<T>): Promise<T> {
+export async function withDatabase<T>(
+  database: string | undefined,
+  work: (client: pg.Client) => Promise<T>,
+): Promise<T> {
   const { PGHOST, PGUSER, PGDATABASE } = process.env;
   if (PGHOST === undefined || PGUSER === undefined) {
-    throw new Error('PGHOST and PGUSER are not in the environment of this run: set spec.pulumi.environment and spec.credentials');
+    throw new Error(
+      'PGHOST and PGUSER are not in the environment of this run: set spec.pulumi.environment and spec.credentials',
+    );
   }
   const name = database ?? PGDATABASE ?? 'postgres';
   const client = new pg.Client({
@@ -25,7 +30,9 @@ export async function withDatabase<T>(database: string | undefined, work: (clien
   } catch (error) {
     if (isMissingDatabase(error)) throw error;
     const said = error instanceof Error ? error.message || String(Reflect.get(error, 'code')) : String(error);
-    throw new Error(`cannot connect to database ${name} on ${client.host}:${client.port} as ${PGUSER}: ${said}`, { cause: error });
+    throw new Error(`cannot connect to database ${name} on ${client.host}:${client.port} as ${PGUSER}: ${said}`, {
+      cause: error,
+    });
   }
   try {
     return await work(client);

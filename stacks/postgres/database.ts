@@ -40,7 +40,9 @@ const provider: pulumi.dynamic.ResourceProvider<DatabaseState, DatabaseState> = 
   },
 
   async read(id) {
-    const { rows } = await withDatabase(undefined, (client) => client.query(findDatabase, [id]));
+    const { rows } = await withDatabase(undefined, (client) =>
+      client.query<{ owner: string; datconnlimit: number }>(findDatabase, [id]),
+    );
     const [found] = rows;
     if (found === undefined) return { id: '' };
     const live: DatabaseState = { name: id, owner: found.owner, connectionLimit: found.datconnlimit };

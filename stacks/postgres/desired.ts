@@ -20,7 +20,14 @@ export interface Desired {
 }
 
 const shape = {
-  roles: { name: 'string', login: 'boolean?', createDatabase: 'boolean?', connectionLimit: 'number?', memberOf: 'list?', passwordConfig: 'string?' },
+  roles: {
+    name: 'string',
+    login: 'boolean?',
+    createDatabase: 'boolean?',
+    connectionLimit: 'number?',
+    memberOf: 'list?',
+    passwordConfig: 'string?',
+  },
   databases: { name: 'string', owner: 'string', connectionLimit: 'number?' },
   schemas: { database: 'string', name: 'string', owner: 'string' },
   grants: { database: 'string', schema: 'string?', role: 'string', privileges: 'list' },
@@ -28,7 +35,8 @@ const shape = {
 
 function typeOf(value: unknown): string {
   const strings = Array.isArray(value) && value.every((item) => typeof item === 'string');
-  return strings ? 'list' : typeof value;
+  if (Array.isArray(value)) return strings ? 'list' : 'array';
+  return typeof value;
 }
 
 function problemsOf(where: string, item: unknown, fields: Record<string, string>): string[] {
@@ -49,10 +57,17 @@ function problemsOf(where: string, item: unknown, fields: Record<string, string>
  * @throws Error with every problem it has, so that nothing is planned from a typo.
  */
 export function readDesired(file: string): Desired {
-  const data: Record<string, unknown> = JSON.parse(readFileSync(file, 'utf8'));
-  const list = (key: string): unknown[] => (Array.isArray(data[key]) ? data[key] : []);
+  const parsed: unknown = JSON.parse(readFileSync(file, 'utf8'));
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw new Error('desired.json: must be an object');
+  const data = new Map<string, unknown>(Object.entries(parsed));
+  const list = (key: string): unknown[] => {
+    const found = data.get(key) ?? [];
+    return Array.isArray(found) ? found : [];
+  };
   const problems = [
-    ...Object.keys(data).filter((key) => !(key in shape)).map((key) => `${key} is unknown`),
+    ...[...data].filter(([, value]) => !Array.isArray(value)).map(([key]) => `${key} must be a list`),
+    ...[...data.keys()].filter((key) => !(key in shape)).map((key) => `${key} is unknown`),
     ...Object.entries(shape).flatMap(([key, fields]) =>
       list(key).flatMap((item, index) => problemsOf(`${key}[${index}]`, item, fields)),
     ),
@@ -72,6 +87,8 @@ export function readDesired(file: string): Desired {
 function inOrder(desired: Desired): Desired {
   const names = desired.roles.map((role) => role.name);
   const early = desired.roles.find((role, index) => role.memberOf.some((group) => names.indexOf(group) >= index));
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new Error(`desired.json: role ${twice} is there twice`);
   if (early !== undefined) throw new Error(`desired.json: role ${early.name} comes before a group it is a member of`);
   return desired;
 }

@@ -36,8 +36,8 @@ function statement(verb: string, word: string, privileges: readonly string[], gr
 async function findPrivileges(client: pg.Client, database: string, schema: string, role: string): Promise<string[]> {
   const { rows } =
     schema === ''
-      ? await client.query(findDatabaseGrants, [database, role])
-      : await client.query(findSchemaGrants, [schema, role]);
+      ? await client.query<{ privilege: string }>(findDatabaseGrants, [database, role])
+      : await client.query<{ privilege: string }>(findSchemaGrants, [schema, role]);
   return rows.map((row) => row.privilege);
 }
 

@@ -20,6 +20,13 @@ export interface RoleArgs extends Omit<RoleState, 'password'> {
   password?: pulumi.Input<string>;
 }
 
+interface RoleRow {
+  rolcanlogin: boolean;
+  rolcreatedb: boolean;
+  rolconnlimit: number;
+  groups: string[];
+}
+
 const findRole = `
   select r.rolcanlogin, r.rolcreatedb, r.rolconnlimit, array(
     select g.rolname::text from pg_auth_members m join pg_roles g on g.oid = m.roleid where m.member = r.oid order by 1
@@ -49,8 +56,12 @@ const selfGrant = `select set_config('createrole_self_grant', 'set, inherit', tr
 const provider: pulumi.dynamic.ResourceProvider<RoleState, RoleState> = {
   async check(_olds, news) {
     const problem = nameProblem(news.name);
-    const reserved = String(news.name).startsWith('pg_') ? 'starts with pg_, which PostgreSQL keeps for itself' : undefined;
-    const failures = [problem ?? reserved].flatMap((reason) => (reason === undefined ? [] : [{ property: 'name', reason }]));
+    const reserved = String(news.name).startsWith('pg_')
+      ? 'starts with pg_, which PostgreSQL keeps for itself'
+      : undefined;
+    const failures = [problem ?? reserved].flatMap((reason) =>
+      reason === undefined ? [] : [{ property: 'name', reason }],
+    );
     if (!Number.isInteger(news.connectionLimit) || news.connectionLimit < -1) {
       failures.push({ property: 'connectionLimit', reason: 'must be a whole number, -1 for no limit' });
     }
@@ -58,7 +69,14 @@ const provider: pulumi.dynamic.ResourceProvider<RoleState, RoleState> = {
   },
 
   async diff(_id, olds, news) {
-    const changed = changedProperties(olds, news, ['name', 'login', 'createDatabase', 'connectionLimit', 'memberOf', 'password']);
+    const changed = changedProperties(olds, news, [
+      'name',
+      'login',
+      'createDatabase',
+      'connectionLimit',
+      'memberOf',
+      'password',
+    ]);
     return { changes: changed.length > 0, replaces: changed.filter((property) => property === 'name') };
   },
 
@@ -74,7 +92,7 @@ const provider: pulumi.dynamic.ResourceProvider<RoleState, RoleState> = {
   },
 
   async read(id, props) {
-    const { rows } = await withDatabase(undefined, (client) => client.query(findRole, [id]));
+    const { rows } = await withDatabase(undefined, (client) => client.query<RoleRow>(findRole, [id]));
     const [found] = rows;
     if (found === undefined) return { id: '' };
     const live: RoleState = {
@@ -89,12 +107,23 @@ const provider: pulumi.dynamic.ResourceProvider<RoleState, RoleState> = {
   },
 
   async update(id, olds, news) {
-    const password = olds.password === news.password ? '' : news.password === undefined ? ' password null' : passwordClause(news);
+    const password =
+      olds.password === news.password ? '' : news.password === undefined ? ' password null' : passwordClause(news);
     await withDatabase(undefined, (client) =>
       inTransaction(client, [
         `alter role ${identifier(id)} ${attributes(news)}${password}`,
-        ...membership('revoke', 'from', olds.memberOf.filter((group) => !news.memberOf.includes(group)), id),
-        ...membership('grant', 'to', news.memberOf.filter((group) => !olds.memberOf.includes(group)), id),
+        ...membership(
+          'revoke',
+          'from',
+          olds.memberOf.filter((group) => !news.memberOf.includes(group)),
+          id,
+        ),
+        ...membership(
+          'grant',
+          'to',
+          news.memberOf.filter((group) => !olds.memberOf.includes(group)),
+          id,
+        ),
       ]),
     );
     return { outs: news };

@@ -32,7 +32,9 @@ const provider: pulumi.dynamic.ResourceProvider<SchemaState, SchemaState> = {
 
   async read(id) {
     const [database = '', name = ''] = splitId(id);
-    const result = await withExistingDatabase(database, (client) => client.query(findSchema, [name]));
+    const result = await withExistingDatabase(database, (client) =>
+      client.query<{ owner: string }>(findSchema, [name]),
+    );
     const found = result?.rows[0];
     if (found === undefined) return { id: '' };
     const live: SchemaState = { database, name, owner: found.owner };
