@@ -1,0 +1,125 @@
+import { ReconcileError, stalled, transient, type ErrorKind } from '../domain/errors.ts';
+import type { Reason } from '../domain/reason.ts';
+import type { EventLog } from './events.ts';
+
+/** What the engine was doing when it failed. */
+export type EngineOperation = 'preview' | 'apply' | 'refresh' | 'drift' | 'state';
+
+/** Everything known about an engine process that did not end well. */
+export interface EngineFailure {
+  operation: EngineOperation;
+  code: number | null;
+  /** End of stderr and stdout, scrubbed. */
+  text: string;
+  log: EventLog;
+  scrub(text: string): string;
+}
+
+interface Rule {
+  snippet: RegExp;
+  kind: ErrorKind;
+  reason: Reason;
+  advice: string;
+}
+
+/** What the engine's texts mean (3.259.0). The only place that matches on them. */
+const RULES: readonly Rule[] = [
+  {
+    snippet: /the stack is currently locked by[^]*/,
+    kind: 'transient',
+    reason: 'StateLocked',
+    advice: 'wait for the other update to end; if its machine is gone, remove the lock with `pulumi cancel`',
+  },
+  {
+    snippet: /incorrect passphrase|constructing secrets manager[^\n]*|decrypting secret[^\n]*/,
+    kind: 'stalled',
+    reason: 'StateMovedOutside',
+    advice: 'the state is encrypted with a passphrase that is not this stack\'s; restore the state this stack wrote',
+  },
+  {
+    snippet: /no stack named [^\n]*found/,
+    kind: 'stalled',
+    reason: 'StateRegressed',
+    advice: 'the state is gone; restore it from a backup, or rebind the stack if that is intended',
+  },
+  {
+    snippet: /no resource plugin [^\n]*found[^\n]*|could not (?:find|load) plugin [^\n]*|failed to load plugin [^\n]*|could not automatically download[^\n]*|automatic plugin acquisition[^\n]*/i,
+    kind: 'stalled',
+    reason: 'PluginUnavailable',
+    advice: 'install the provider plugin on the workers, or check that they can download it',
+  },
+  {
+    snippet: /failed to load language plugin [^\n]*|no language plugin [^\n]*/,
+    kind: 'stalled',
+    reason: 'ProgramInvalid',
+    advice: 'this installation has no host for the runtime in Pulumi.yaml',
+  },
+  {
+    snippet: /unable to open bucket [^\n]*|could not (?:open|read) (?:the )?(?:bucket|backend)[^\n]*|problem logging in[^\n]*|unable to check if bucket [^\n]*|failed to connect to postgres[^\n]*|pq: [^\n]*|opening (?:state )?backend[^\n]*/,
+    kind: 'transient',
+    reason: 'BackendUnreachable',
+    advice: 'check spec.pulumi.backend and its credentials',
+  },
+];
+
+const VIOLATION = /[^\n]*violates plan[^\n]*|expected resource operations for [^\n]*none were seen[^\n]*/;
+
+const FAILED: Record<EngineOperation, Reason> = {
+  preview: 'PreviewFailed',
+  apply: 'ApplyFailed',
+  refresh: 'RefreshFailed',
+  drift: 'DriftCheckFailed',
+  state: 'BackendUnreachable',
+};
+
+/** The engine's last words, which repeat that it failed and not why. */
+const USELESS = /^(?:error: )?(?:preview|update|refresh|destroy) failed$/;
+const MAX_MESSAGE_CHARS = 2_000;
+const MAX_MESSAGE_LINES = 12;
+
+function tidy(text: string): string {
+  // Colour marks of the engine stay in its diagnostics even without colours.
+  const plain = text.replaceAll(/<\{%[^%]*%\}>/g, '').trim();
+  return plain.split('\n').slice(0, MAX_MESSAGE_LINES).join('\n').slice(0, MAX_MESSAGE_CHARS);
+}
+
+/** The first thing that says why: a diagnostic of the engine, else the end of its output. */
+function firstUseful(failure: EngineFailure): string {
+  for (const { message, urn } of failure.log.errors) {
+    const text = tidy(message);
+    if (text === '' || USELESS.test(text)) continue;
+    const name = urn?.split('::').slice(3).join('::');
+    return name === undefined || name === '' ? text : `${name}: ${text}`;
+  }
+  const lines = failure.text.split('\n').filter((line) => line.trim() !== '');
+  return tidy(lines.slice(-MAX_MESSAGE_LINES).join('\n'));
+}
+
+/** A violation before the second prelude of an `up` is found while nothing has changed. */
+function violation(failure: EngineFailure, text: string): ReconcileError {
+  const line = tidy(VIOLATION.exec(text)?.[0] ?? '');
+  if (failure.log.phases.length < 2) return transient('PlanStale', `the approved plan does not hold, nothing was changed: ${line}`);
+  return stalled('PlanExceeded', `the apply stopped midway at something the approved plan did not allow: ${line}. Approve the plan of the rest`);
+}
+
+/** Gives a failed engine process its kind, reason and a message that says why. */
+export function classifyFailure(failure: EngineFailure): ReconcileError {
+  const text = failure.scrub(`${failure.log.errors.map((error) => error.message).join('\n')}\n${failure.text}`);
+  if (failure.operation === 'apply' && VIOLATION.test(text)) return violation(failure, text);
+  for (const { snippet, kind, reason, advice } of RULES) {
+    const found = snippet.exec(text);
+    if (found) return new ReconcileError({ kind, reason, message: `${tidy(found[0])}: ${advice}` });
+  }
+  const why = failure.scrub(firstUseful(failure));
+  return transient(FAILED[failure.operation], why === '' ? `the engine ended with code ${failure.code} and no word` : why);
+}
+
+/** A stream that was cut reads as "nothing to do"; its result is not believed. */
+export function eventsIncomplete(operation: EngineOperation): ReconcileError {
+  return transient('EventsIncomplete', `the ${operation}'s event stream was cut, so what it found is not known; it is tried again`);
+}
+
+/** The run was stopped at its time limit. */
+export function timedOut(operation: EngineOperation, timeoutMs: number): ReconcileError {
+  return transient('TimedOut', `the ${operation} did not end within ${Math.round(timeoutMs / 1000)} s and was stopped; see spec.timeouts`);
+}

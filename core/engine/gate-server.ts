@@ -1,0 +1,57 @@
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { stalled } from '../domain/errors.ts';
+
+/** The worker's side of the gate in host/gate.ts. */
+export interface GateServer {
+  path: string;
+  /** What the gate answered; empty as long as it was not asked. */
+  differences(): string[];
+  /** Why the gate could not answer. */
+  failure(): unknown;
+  close(): Promise<void>;
+}
+
+/** Longest path of a Unix socket on Linux, without its final zero byte. */
+const MAX_SOCKET_PATH = 107;
+
+/**
+ * Listens in the run's folder for the language host's question. A gate that throws gives no answer, which fails `Run`.
+ * @throws ReconcileError stalled when the run's folder lies too deep for a socket.
+ */
+export async function openGate(runDir: string, gate: () => Promise<string[]>): Promise<GateServer> {
+  const path = join(runDir, 'gate');
+  if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
+    throw stalled('InternalError', `${path} is longer than the ${MAX_SOCKET_PATH} bytes of a socket path; set PLUMBLINE_DATA to a shorter one`);
+  }
+  let differences: string[] = [];
+  let failure: unknown;
+  const sockets = new Set<Socket>();
+  const answer = async (socket: Socket) => {
+    try {
+      differences = await gate();
+      socket.end(JSON.stringify(differences));
+    } catch (error) {
+      failure = error;
+      socket.destroy();
+    }
+  };
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    // The host may be killed while it waits; that ends the run by itself.
+    socket.on('error', () => undefined);
+    socket.on('close', () => sockets.delete(socket));
+    void answer(socket);
+  });
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
+  return {
+    path,
+    differences: () => differences,
+    failure: () => failure,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}

@@ -1,0 +1,149 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ReconcileError, stalled, transient } from '../domain/errors.ts';
+import { changeSummary, resourceChanges } from './changes.ts';
+import { ABSENT, parseExport, parseStateFile } from './checkpoint.ts';
+import { liveDrift, pendingChanges, refreshedResources } from './drift.ts';
+import type { EventLog, Phase } from './events.ts';
+import { openGate } from './gate-server.ts';
+import { GATE_VARIABLE } from './host/gate.ts';
+import { releaseOwnLocks } from './locks.ts';
+import { planFileHash } from './plan-file.ts';
+import type { ApplyRequest, ApplyResult, Checkpoint, DriftResult, Engine, EngineRequest, EngineVersions, PreviewResult } from './port.ts';
+import { pendingAnswerFlags } from './pending.ts';
+import type { EngineOptions } from './run-engine.ts';
+import { openSession, type Session } from './session.ts';
+import { readStateFile, stateFolder } from './state-files.ts';
+import { installedVersions, programVersions } from './versions.ts';
+
+type VersionedOptions = EngineOptions & { version: string };
+
+/** The plan was made without a refresh; one in between would move the state under it. */
+const NO_REFRESH = ['--refresh=false'];
+
+function phaseOf(log: EventLog, index: number): Phase {
+  const phase = log.phases[index];
+  if (phase === undefined) throw new Error(`the engine's events have no phase ${index}`);
+  return phase;
+}
+
+async function previewOnce(session: Session, planPath: string | undefined): Promise<Phase> {
+  const log = await session.run({
+    operation: planPath === undefined ? 'drift' : 'preview',
+    phases: 1,
+    extra: NO_REFRESH,
+    run: (stack, options) => stack.preview({ ...options, ...(planPath === undefined ? {} : { plan: planPath }) }),
+  });
+  return phaseOf(log, 0);
+}
+
+/** The first preview of a stack finds no state; only then one is made, so that no other preview pays for the question. */
+async function previewOrInit(session: Session, stack: string, planPath: string): Promise<Phase> {
+  try {
+    return await previewOnce(session, planPath);
+  } catch (error) {
+    if (!(error instanceof ReconcileError) || error.reason !== 'StateRegressed') throw error;
+    await session.print(['stack', 'init', '--no-select', '--stack', stack]);
+    return previewOnce(session, planPath);
+  }
+}
+
+async function preview(engine: VersionedOptions, request: EngineRequest): Promise<PreviewResult> {
+  const planPath = join(request.runDir, 'plan.json');
+  await rm(planPath, { force: true });
+  const phase = await previewOrInit(await openSession(engine, request), request.identity.stack, planPath);
+  const plan = await readFile(planPath);
+  const changes = resourceChanges(phase);
+  return {
+    changes,
+    summary: changeSummary(phase),
+    plan,
+    planHash: planFileHash(plan),
+    unknowns: changes.flatMap(({ urn, unknowns }) => unknowns.map((path) => `${urn}#${path}`)),
+  };
+}
+
+async function checkpoint(engine: VersionedOptions, request: EngineRequest): Promise<Checkpoint> {
+  const folder = stateFolder(request.identity.backend);
+  if (folder !== undefined) {
+    const text = await readStateFile(folder, request.identity);
+    return text === undefined ? ABSENT : parseStateFile(text);
+  }
+  const session = await openSession(engine, request);
+  try {
+    return parseExport(await session.print(['stack', 'export', '--stack', request.identity.stack]));
+  } catch (error) {
+    if (error instanceof ReconcileError && error.reason === 'StateRegressed') return ABSENT;
+    throw error;
+  }
+}
+
+async function apply(engine: VersionedOptions, request: ApplyRequest): Promise<ApplyResult> {
+  const planPath = join(request.runDir, 'plan.json');
+  await writeFile(planPath, request.plan, { mode: 0o600 });
+  const session = await openSession(engine, request);
+  const gate = await openGate(request.runDir, () => request.gate());
+  try {
+    const log = await session.run({
+      operation: 'apply',
+      phases: 2,
+      extra: NO_REFRESH,
+      environment: { [GATE_VARIABLE]: gate.path },
+      run: (stack, options) => stack.up({ ...options, plan: planPath }),
+    });
+    return { summary: changeSummary(phaseOf(log, 1)), checkpoint: await checkpoint(engine, request) };
+  } catch (error) {
+    const differences = gate.differences();
+    if (differences.length > 0) throw transient('PlanStale', `what was approved no longer holds: ${differences.join('; ')}`, error);
+    throw gate.failure() ?? error;
+  } finally {
+    await gate.close();
+  }
+}
+
+async function drift(engine: VersionedOptions, request: EngineRequest): Promise<DriftResult> {
+  const session = await openSession(engine, request);
+  const refreshed = await session.run({
+    operation: 'drift',
+    phases: 1,
+    extra: ['--run-program=false'],
+    run: (stack, options) => stack.previewRefresh(options),
+  });
+  const live = phaseOf(refreshed, 0);
+  const planned = await previewOnce(session, undefined);
+  return { items: [...liveDrift(live), ...pendingChanges(resourceChanges(planned))], resources: refreshedResources(live) };
+}
+
+/**
+ * The real engine: the pulumi binary of `engineDir` through the Automation API, one process an operation. Errors are
+ * `ReconcileError`s; see failures.ts.
+ */
+export function createPulumiEngine(options: EngineOptions): Engine {
+  let installed: Promise<EngineVersions> | undefined;
+  const versions = () => (installed ??= installedVersions(options.engineDir, options.nodePath));
+  const versioned = async (): Promise<VersionedOptions> => {
+    const { engine } = await versions();
+    if (engine === undefined) throw stalled('EngineMismatch', 'the engine does not say its version');
+    return { ...options, version: engine };
+  };
+  return {
+    versions: async (programDir) => ({ ...(await versions()), ...(await programVersions(programDir)) }),
+    checkpoint: async (request) => checkpoint(await versioned(), request),
+    preview: async (request) => preview(await versioned(), request),
+    apply: async (request) => apply(await versioned(), request),
+    drift: async (request) => drift(await versioned(), request),
+    async refresh(request, answers) {
+      const engine = await versioned();
+      const extra = pendingAnswerFlags(answers, (await checkpoint(engine, request)).pendingOperations);
+      const session = await openSession(engine, request);
+      await session.run({
+        operation: 'refresh',
+        phases: 1,
+        extra,
+        run: (stack, common) => stack.refresh({ ...common, runProgram: false }),
+      });
+      return checkpoint(engine, request);
+    },
+    releaseOwnLock: (request, runIds) => releaseOwnLocks(request.identity, runIds),
+  };
+}
