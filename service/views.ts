@@ -98,6 +98,8 @@ export function stackView(row: Selectable<StacksTable>, live: Selectable<RunsTab
       nextReconcileAt: isoOrNull(row.next_reconcile_at),
       nextDriftAt: isoOrNull(row.next_drift_at),
       pendingOperations: row.pending_operations?.length ?? 0,
+      reconcileRequested: row.requested_seq > row.handled_seq,
+      driftRequested: row.drift_requested_seq > row.drift_handled_seq,
     },
     liveRun: live === undefined ? null : runView(live, row.name),
     why: explain(row, live, now),
