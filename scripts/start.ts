@@ -1,6 +1,7 @@
 import { loadConfig } from '../core/config.ts';
 import { connectEmbedded } from '../toolchain/embedded.ts';
 import { ensureToolchain } from '../toolchain/setup.ts';
+import { exitWith } from '../toolchain/setup-error.ts';
 import { supervise } from '../toolchain/supervise.ts';
 
 /** `npm start`: the service and a worker, each a process of its own, over the configured or the embedded servers. */
@@ -32,4 +33,4 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main();
+await exitWith(main);

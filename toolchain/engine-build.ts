@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { engineVersion } from './engine-find.ts';
 import { onPath } from './path-lookup.ts';
 import { step, type Progress } from './progress.mjs';
+import { SetupError } from './setup-error.ts';
 
 const run = promisify(execFile);
 const buildLimitMs = 25 * 60_000;
@@ -18,12 +19,12 @@ const packages: Record<GoTool, string> = {
 
 /**
  * Builds tools from Go modules into `dir`; about five minutes on two cores with nothing cached.
- * @throws Error with what to install when there is no Go compiler or the modules cannot be had.
+ * @throws SetupError with what to install when there is no Go compiler or the modules cannot be had.
  */
 export async function buildTools(tools: GoTool[], dir: string, onProgress: Progress): Promise<void> {
   const go = await onPath('go');
   if (go === undefined) {
-    throw new Error(
+    throw new SetupError(
       `The Pulumi engine ${engineVersion} is neither on PATH nor could it be downloaded, and there is no Go compiler to build it: install Go (https://go.dev/dl), or set PLUMBLINE_PULUMI to a pulumi ${engineVersion}`,
     );
   }
@@ -40,7 +41,7 @@ async function build(go: string, args: string[]): Promise<void> {
   } catch (error) {
     const said =
       error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n').slice(-6).join('\n') : '';
-    throw new Error(
+    throw new SetupError(
       `go build in toolchain/pulumi failed; it needs Go 1.26 or newer and a Go module proxy (GOPROXY). It said:\n${said || String(error)}`,
       { cause: error },
     );

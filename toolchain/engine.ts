@@ -33,7 +33,7 @@ const buildLimitMs = 30 * 60_000;
 /**
  * Makes sure of the Pulumi engine of exactly `engineVersion`: from the cache, from `override` or PATH, by the official
  * installer, or built from Go modules. Two processes at once do the work once.
- * @throws Error with one sentence about what to install when every way fails.
+ * @throws SetupError with one sentence about what to install when every way fails.
  */
 export async function ensureEngine(options: EngineOptions): Promise<EngineParts> {
   const root = resolve(options.toolchainDir);

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { identify, isRunning, type ProcessId } from './process.ts';
+import { SetupError } from './setup-error.ts';
 
 /** How long a lock waits, and what is told while it does. */
 export interface LockOptions {
@@ -16,7 +17,7 @@ const breakerAgeMs = 10_000;
 
 /**
  * Runs `work` while this process holds the lock file `path`; a lock whose holder is dead is taken over.
- * @throws Error when another living process holds it for longer than `limitMs`.
+ * @throws SetupError when another living process holds it for longer than `limitMs`.
  */
 export async function withLock<T>(path: string, options: LockOptions, work: () => Promise<T>): Promise<T> {
   await mkdir(dirname(path), { recursive: true });
@@ -45,7 +46,7 @@ async function acquire(path: string, token: string, { limitMs, onWait }: LockOpt
       if (!told) onWait?.(holder.pid);
       told = true;
       if (performance.now() > end)
-        throw new Error(`${path} is held by process ${holder.pid}; wait for it, or end it, and try again`);
+        throw new SetupError(`${path} is held by process ${holder.pid}; wait for it, or end it, and try again`);
     }
   } finally {
     await rm(draft, { force: true });

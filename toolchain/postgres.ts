@@ -8,6 +8,7 @@ import { findPostgres, type PostgresBinaries } from './postgres-binaries.ts';
 import { freePort, identify, signalProcess, waitForExit, worksIn } from './process.ts';
 import { asCommonUser, spawnServer, tailOf, unprivileged, type SpawnedServer } from './server-process.ts';
 import { joinUse, leaveUse } from './use-count.ts';
+import { SetupError } from './setup-error.ts';
 
 /** Where an embedded cluster lies and how it runs. */
 export interface PostgresOptions {
@@ -43,7 +44,7 @@ const superuser = 'postgres';
 /**
  * Starts the embedded PostgreSQL of a folder, or attaches to it when it runs. It listens on 127.0.0.1 only,
  * outlives its starter, and is stopped by the last of its users.
- * @throws Error saying what failed, with the end of the server's log.
+ * @throws SetupError saying what failed, with the end of the server's log.
  */
 export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
   const dir = resolve(options.dataDir);
@@ -76,7 +77,9 @@ async function leave(dir: string, note: string): Promise<void> {
   // "Fast shutdown": sessions are ended, a checkpoint is written (PostgreSQL manual, 18.5).
   signalProcess(id.pid, 'SIGINT');
   if (await waitForExit(id, stopLimitMs)) return;
-  throw new Error(`PostgreSQL (process ${id.pid}) did not stop within ${stopLimitMs / 1000} s; see the log in ${dir}`);
+  throw new SetupError(
+    `PostgreSQL (process ${id.pid}) did not stop within ${stopLimitMs / 1000} s; see the log in ${dir}`,
+  );
 }
 
 async function initCluster(dir: string, binaries: PostgresBinaries, fsync: boolean): Promise<void> {
@@ -84,7 +87,7 @@ async function initCluster(dir: string, binaries: PostgresBinaries, fsync: boole
   const version = await readFile(join(cluster, 'PG_VERSION'), 'utf8').catch(() => undefined);
   if (version?.trim() === binaries.major) return;
   if (version !== undefined) {
-    throw new Error(
+    throw new SetupError(
       `${cluster} was made by PostgreSQL ${version.trim()}, this is ${binaries.major}: dump it with the old version and load it into a new folder`,
     );
   }
@@ -127,7 +130,7 @@ async function startServer(dir: string, binaries: PostgresBinaries, options: Pos
     const server = await untilReady(dir, child, end);
     if (server !== undefined) return server;
     if (performance.now() > end)
-      throw new Error(`PostgreSQL did not start; the end of ${logFile}:\n${await tailOf(logFile)}`);
+      throw new SetupError(`PostgreSQL did not start; the end of ${logFile}:\n${await tailOf(logFile)}`);
     // After kill -9 of the postmaster its children take a moment to let go of the shared memory: the start is tried again.
     wanted = port;
     await delay(300);

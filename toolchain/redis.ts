@@ -8,6 +8,7 @@ import { freePort, identify, isRunning, signalProcess, waitForExit, type Process
 import { findRedis } from './redis-binary.ts';
 import { spawnServer, tailOf } from './server-process.ts';
 import { joinUse, leaveUse } from './use-count.ts';
+import { SetupError } from './setup-error.ts';
 
 /** Where an embedded Redis lies. */
 export interface RedisOptions {
@@ -44,7 +45,7 @@ const stopLimitMs = 20_000;
 /**
  * Starts the embedded Redis (or Valkey) of a folder, or attaches to it when it runs: append-only file on, `noeviction`,
  * on 127.0.0.1 with a random password. It outlives its starter and is stopped by the last of its users.
- * @throws Error saying what failed, with the end of the server's log.
+ * @throws SetupError saying what failed, with the end of the server's log.
  */
 export async function startRedis(options: RedisOptions): Promise<EmbeddedRedis> {
   const dir = resolve(options.dataDir);
@@ -73,7 +74,7 @@ async function leave(dir: string, note: string): Promise<void> {
   if (id === undefined || !(await isRunning(id))) return;
   signalProcess(id.pid, 'SIGTERM');
   if (await waitForExit(id, stopLimitMs)) return;
-  throw new Error(`Redis (process ${id.pid}) did not stop within ${stopLimitMs / 1000} s; see the log in ${dir}`);
+  throw new SetupError(`Redis (process ${id.pid}) did not stop within ${stopLimitMs / 1000} s; see the log in ${dir}`);
 }
 
 async function findRunning(dir: string, settings: Settings): Promise<{ pid: number; port: number } | undefined> {
@@ -98,7 +99,7 @@ async function startServer(
   try {
     await untilAnswers(settings, () => Promise.resolve(!child.exited()));
   } catch (error) {
-    throw new Error(`Redis did not start; the end of ${logFile}:\n${await tailOf(logFile)}`, { cause: error });
+    throw new SetupError(`Redis did not start; the end of ${logFile}:\n${await tailOf(logFile)}`, { cause: error });
   }
   return { pid: child.pid, port: settings.port };
 }

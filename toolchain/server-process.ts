@@ -1,6 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { open, readFile, rename, stat } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { SetupError } from './setup-error.ts';
 
 const run = promisify(execFile);
 const maxLogBytes = 10 * 1024 * 1024;
@@ -16,7 +17,7 @@ export function unprivileged(command: string, args: string[]): [string, string[]
 
 /**
  * Runs a command to its end, as an unprivileged user when we are root.
- * @throws Error with the command's own words.
+ * @throws SetupError with the command's own words.
  */
 export async function asCommonUser(command: string, args: string[]): Promise<void> {
   const [file, rest] = unprivileged(command, args);
@@ -27,7 +28,7 @@ export async function asCommonUser(command: string, args: string[]): Promise<voi
     const hint = said.includes('unshare')
       ? ' (as root this needs user namespaces: run as another user, or set DATABASE_URL)'
       : '';
-    throw new Error(`${command} failed: ${said}${hint}`, { cause: error });
+    throw new SetupError(`${command} failed: ${said}${hint}`, { cause: error });
   }
 }
 
@@ -52,7 +53,7 @@ export async function spawnServer(command: string, args: string[], logFile: stri
     const child = spawn(command, args, { detached: true, stdio: ['ignore', log.fd, log.fd], env: serverEnvironment() });
     await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject));
     child.unref();
-    if (child.pid === undefined) throw new Error(`${command} did not start`);
+    if (child.pid === undefined) throw new SetupError(`${command} did not start`);
     return { pid: child.pid, exited: () => child.exitCode !== null || child.signalCode !== null };
   } finally {
     await log.close();

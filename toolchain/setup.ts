@@ -14,7 +14,7 @@ export interface Toolchain {
 /**
  * Makes sure that every real part the configuration asks for is here: the engine always, PostgreSQL and Redis where no URL
  * is set. Does nothing, quickly, when all is cached.
- * @throws Error with one sentence about what to install.
+ * @throws SetupError with one sentence about what to install.
  */
 export async function ensureToolchain(
   config: Pick<Config, 'PLUMBLINE_TOOLCHAIN' | 'PLUMBLINE_PULUMI' | 'DATABASE_URL' | 'REDIS_URL'>,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { loadConfig } from '../core/config.ts';
 import { checkout } from './paths.ts';
 import { ensureToolchain } from './setup.ts';
+import { exitWith } from './setup-error.ts';
 
 /** `npm test`: the toolchain first, then every vitest project; arguments go to vitest. */
 async function main(): Promise<number> {
@@ -17,4 +18,4 @@ async function main(): Promise<number> {
   });
 }
 
-process.exitCode = await main();
+await exitWith(main);
