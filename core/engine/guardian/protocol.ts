@@ -1,0 +1,41 @@
+import type { Sandbox } from '../sandbox.ts';
+
+/**
+ * What a worker and its guardian say to each other, one line a message. The worker writes to the guardian's standard input:
+ * first this object as JSON, then `go <ms>`, `beat <ms>` (milliseconds until everything is killed) and `interrupt`.
+ * Nothing goes by argv or environment, which other processes could read.
+ */
+export interface GuardianConfig {
+  command: string;
+  args: string[];
+  cwd: string;
+  /** The whole environment of the engine. */
+  env: Record<string, string>;
+  hostName: string;
+  sandbox: Sandbox;
+  graceMs: Grace;
+}
+
+/** Milliseconds between the first and the second SIGINT, and between the second and the kill. */
+export type Grace = readonly [afterFirst: number, afterSecond: number];
+
+/** What the guardian writes to descriptor 3, as JSON lines. */
+export type GuardianReport =
+  | { type: 'namespace'; inode: string }
+  | { type: 'ready' }
+  | { type: 'exit'; code: number; signal: string | undefined }
+  | { type: 'deadline' }
+  | { type: 'failed'; message: string };
+
+/** The descriptor of the guardian's reports. */
+export const REPORT_FD = 3;
+
+/** Calls `onLine` for each whole line of a stream of text pieces. */
+export function lineSplitter(onLine: (line: string) => void): (piece: string) => void {
+  let rest = '';
+  return (piece) => {
+    const lines = (rest + piece).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
+  };
+}
