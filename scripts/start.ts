@@ -4,13 +4,18 @@ import { ensureToolchain } from '../toolchain/setup.ts';
 import { exitWith } from '../toolchain/setup-error.ts';
 import { supervise } from '../toolchain/supervise.ts';
 
-/** `npm start`: the service and a worker, each a process of its own, over the configured or the embedded servers. */
+/**
+ * `npm start`: the service and a worker, each a process of its own, over the configured or the embedded servers.
+ * The first signal ends them in order, a second one at once.
+ */
 async function main(): Promise<number> {
   const config = loadConfig(process.env);
   const toolchain = await ensureToolchain(config);
   // Only from here on is there anything to stop in order; before, a signal simply ends us.
   const stopping = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopping.abort());
+  const forcing = new AbortController();
+  const onSignal = () => (stopping.signal.aborted ? forcing : stopping).abort();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
   const servers = await connectEmbedded(config);
   const env = {
     ...process.env,
@@ -26,7 +31,7 @@ async function main(): Promise<number> {
         { name: 'service', script: 'service/main.ts', env },
         { name: 'worker', script: 'workers/main.ts', env },
       ],
-      stopping.signal,
+      { stop: stopping.signal, force: forcing.signal },
     );
   } finally {
     await servers.release();

@@ -3,6 +3,7 @@ import { runCommand } from './command.ts';
 const steps: [string, string[]][] = [
   [process.execPath, ['scripts/generate-openapi.ts']],
   [process.execPath, ['scripts/generate-configuration.ts']],
+  ['git', ['ls-files', '--error-unmatch', '--', 'docs/openapi.json', 'docs/configuration.md']],
   ['git', ['diff', '--exit-code', '--', 'docs']],
 ];
 

@@ -6,6 +6,7 @@ import { checkout } from './paths.ts';
 import { supervise } from './supervise.ts';
 
 const times = { firstBackoffMs: 10, lastBackoffMs: 40, healthyMs: 60_000, stopMs: 1000 };
+const force = new AbortController().signal;
 
 describe('supervise', { timeout: 30_000 }, () => {
   let dir = '';
@@ -37,7 +38,11 @@ describe('supervise', { timeout: 30_000 }, () => {
   it('starts a process again that was killed, and ends all in reverse order when asked', async () => {
     const stop = new AbortController();
     const stay = 'setInterval(() => undefined, 1000);';
-    const ended = supervise([await script('first', stay), await script('second', stay)], stop.signal, times);
+    const ended = supervise([await script('first', stay), await script('second', stay)], {
+      stop: stop.signal,
+      force,
+      times,
+    });
     await logged(/started/, 2);
     const victim = (await log()).find((line) => line.startsWith('first started'))?.split(' ')[2];
     process.kill(Number(victim), 'SIGKILL');
@@ -52,7 +57,7 @@ describe('supervise', { timeout: 30_000 }, () => {
 
   it('gives up with exit code 1 on a process that does not stay up', async () => {
     const broken = await script('broken', 'process.exit(3);');
-    expect(await supervise([broken], new AbortController().signal, times)).toBe(1);
+    expect(await supervise([broken], { stop: new AbortController().signal, force, times })).toBe(1);
     await logged(/broken started/, 6);
   });
 
@@ -62,7 +67,7 @@ describe('supervise', { timeout: 30_000 }, () => {
       'deaf',
       "process.removeAllListeners('SIGTERM').on('SIGTERM', () => undefined); setInterval(() => undefined, 1000);",
     );
-    const ended = supervise([deaf], stop.signal, { ...times, stopMs: 200 });
+    const ended = supervise([deaf], { stop: stop.signal, force, times: { ...times, stopMs: 200 } });
     await logged(/deaf started/, 1);
     stop.abort();
     expect(await ended).toBe(1);

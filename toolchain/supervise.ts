@@ -22,20 +22,32 @@ export interface SuperviseTimes {
   stopMs: number;
 }
 
-const defaults: SuperviseTimes = { firstBackoffMs: 1000, lastBackoffMs: 30_000, healthyMs: 60_000, stopMs: 60_000 };
+const defaults: SuperviseTimes = { firstBackoffMs: 1000, lastBackoffMs: 30_000, healthyMs: 60_000, stopMs: 120_000 };
 const maxQuickDeaths = 6;
+
+/** How the processes are asked to end. */
+export interface SuperviseOptions {
+  /** Ends them in order. */
+  stop: AbortSignal;
+  /** Kills at once what `stop` has not ended yet. */
+  force: AbortSignal;
+  times?: SuperviseTimes;
+}
 
 /**
  * Runs the processes until `stop` is aborted and starts each again when it dies, with a growing pause. When stopping, the
  * last one is ended first.
  * @returns 0 when it was asked to stop and all ended in time; 1 when a process had to be killed or does not stay up.
  */
-export async function supervise(processes: Supervised[], stop: AbortSignal, times = defaults): Promise<number> {
+export async function supervise(
+  processes: Supervised[],
+  { stop, force, times = defaults }: SuperviseOptions,
+): Promise<number> {
   if (stop.aborted) return 0;
   const failure = new AbortController();
   const keepers = processes.map((process) => {
     const stopping = new AbortController();
-    return { stopping, ended: keep(process, stopping.signal, failure, times) };
+    return { stopping, ended: keep(process, { stop: stopping.signal, force, times }, failure) };
   });
   await untilAborted(AbortSignal.any([stop, failure.signal]));
   const clean: boolean[] = [];
@@ -48,9 +60,8 @@ export async function supervise(processes: Supervised[], stop: AbortSignal, time
 
 async function keep(
   process: Supervised,
-  stop: AbortSignal,
+  { stop, force, times }: Required<SuperviseOptions>,
   failure: AbortController,
-  times: SuperviseTimes,
 ): Promise<boolean> {
   const stopped = untilAborted(stop);
   let quickDeaths = 0;
@@ -59,7 +70,8 @@ async function keep(
     const child = start(process);
     const exited = untilExit(child);
     await Promise.race([exited, stopped]);
-    if (stop.aborted) return await end(process, child, exited, times.stopMs);
+    if (stop.aborted)
+      return await end(process, child, exited, AbortSignal.any([force, AbortSignal.timeout(times.stopMs)]));
     quickDeaths = performance.now() - startMs < times.healthyMs ? quickDeaths + 1 : 1;
     if (quickDeaths >= maxQuickDeaths) {
       console.error(
@@ -90,17 +102,15 @@ async function untilExit(child: ChildProcess): Promise<string> {
 }
 
 async function end(
-  process: Supervised,
+  { name }: Supervised,
   child: ChildProcess,
   exited: Promise<string>,
-  limitMs: number,
+  kill: AbortSignal,
 ): Promise<boolean> {
   child.kill('SIGTERM');
-  const timeUp = new AbortController();
-  const inTime = await Promise.race([exited.then(() => true), delay(limitMs, false, { signal: timeUp.signal })]);
-  timeUp.abort();
+  const inTime = await Promise.race([exited.then(() => true), untilAborted(kill).then(() => false)]);
   if (inTime) return true;
-  console.error(`${process.name} did not end within ${limitMs / 1000} s of SIGTERM; killing it`);
+  console.error(`${name} has not ended yet; killing it`);
   child.kill('SIGKILL');
   await exited;
   return false;
