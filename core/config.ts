@@ -45,7 +45,9 @@ export const ConfigSchema = Type.Object({
   }),
   PLUMBLINE_WORKER_CONCURRENCY: positive('Stacks a worker reconciles at once.', 2),
   PLUMBLINE_DRIFT_CONCURRENCY: positive('Drift checks a worker makes at once, apart from real runs.', 1),
-  PLUMBLINE_ISOLATION: Type.Union([Type.Literal('namespaces'), Type.Literal('none')], {
+  PLUMBLINE_ISOLATION: Type.Unsafe<'namespaces' | 'none'>({
+    type: 'string',
+    enum: ['namespaces', 'none'],
     default: 'namespaces',
     description:
       'How runs are isolated. `namespaces` (Linux): own PID, mount, UTS and IPC namespaces; a worker that cannot make them refuses to start. `none`: process groups only, a dead worker is never proved dead.',
@@ -61,10 +63,12 @@ export const ConfigSchema = Type.Object({
   PLUMBLINE_MAX_ENTRIES: positive('Files and folders of an unpacked artifact.', 100_000),
   PLUMBLINE_MAX_OUTPUT_KB: positive('Output of one run that is kept, in KiB.', 512),
   PLUMBLINE_NPM_USERCONFIG: Type.String({ default: '', description: 'npm configuration file used to install program dependencies.' }),
-  PLUMBLINE_LOG_LEVEL: Type.Union(
-    ['trace', 'debug', 'info', 'warn', 'error', 'fatal'].map((level) => Type.Literal(level)),
-    { default: 'info', description: 'Least level that is logged.' },
-  ),
+  PLUMBLINE_LOG_LEVEL: Type.Unsafe<'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>({
+    type: 'string',
+    enum: ['trace', 'debug', 'info', 'warn', 'error', 'fatal'],
+    default: 'info',
+    description: 'Least level that is logged.',
+  }),
 });
 type RawConfig = Static<typeof ConfigSchema>;
 

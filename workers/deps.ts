@@ -7,6 +7,7 @@ import type { Fetcher, RegistryCredentials, Resolver } from '#core/oci/port.ts';
 import type { Ring } from '#core/queue.ts';
 import type { MasterKey } from '#core/secrets.ts';
 import type { Scrubber } from '#core/scrubber.ts';
+import type { LeaseRow } from '#core/store/leases.ts';
 import type { Schema } from '#core/store/schema.ts';
 
 /** A registry as a worker sees it: names are resolved, content is fetched. */
@@ -42,7 +43,7 @@ export interface WorkerDeps {
   dependencies: Dependencies;
   ring: Ring['ring'];
   /** Proof that a lease's former holder and all it started are gone; see rule 7 of the design. */
-  proveDead(lease: { boot_id: string; worker_pidns: string; run_pidns: string | null }): boolean;
+  proveDead(lease: LeaseRow): Promise<boolean>;
   /** Aborted when the worker is told to stop. */
   shutdown: AbortSignal;
 }

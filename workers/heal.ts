@@ -5,7 +5,8 @@ import type { Reason } from '#core/domain/reason.ts';
 import type { DriftItem } from '#core/engine/port.ts';
 import { healsSince } from '#core/store/drift.ts';
 import { recordEvent } from '#core/store/events.ts';
-import { getStackById, requestHeal, type StackRow } from '#core/store/stacks.ts';
+import { requestHeal } from '#core/store/requests.ts';
+import { getStackById, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 
 const DAY_MS = 86_400_000;

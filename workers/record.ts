@@ -1,12 +1,13 @@
-import type { Transaction, Updateable } from 'kysely';
+import type { Transaction } from 'kysely';
 import type { Outcome } from '#core/domain/summarize.ts';
 import { summarize } from '#core/domain/summarize.ts';
 import type { RunState } from '#core/domain/run.ts';
 import type { Reason } from '#core/domain/reason.ts';
 import { recordEvent } from '#core/store/events.ts';
-import { moveRun } from '#core/store/runs.ts';
-import type { RunsTable, Schema, Severity, StacksTable } from '#core/store/schema.ts';
-import { lockStack, patchStack } from '#core/store/stacks.ts';
+import { databaseNow } from '#core/store/clock.ts';
+import { moveRun, type RunPatch } from '#core/store/runs.ts';
+import type { Schema, Severity } from '#core/store/schema.ts';
+import { lockStack, patchStack, type StackPatch } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { HeldLease } from './lease.ts';
 
@@ -22,9 +23,9 @@ export interface EventInput {
 
 /** One change of status: run, stack and events move together or not at all. */
 export interface StatusChange {
-  run?: { id: string; from: RunState | RunState[]; to: RunState; patch?: Updateable<RunsTable> };
+  run?: { id: string; from: RunState | RunState[]; to: RunState; patch?: RunPatch };
   outcome?: Outcome;
-  stack?: Updateable<StacksTable>;
+  stack?: StackPatch;
   events?: EventInput[];
   /** More writes of the same transaction. */
   also?(trx: Transaction<Schema>): Promise<void>;
@@ -39,8 +40,7 @@ export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusC
       const { id, from, to, patch } = change.run;
       await moveRun(trx, { runId: id, from, to, patch: patch ?? {} });
     }
-    const now = new Date();
-    const at = { generation: stack.generation, now };
+    const at = { generation: stack.generation, now: await databaseNow(trx) };
     const conditions =
       change.outcome === undefined ? {} : { conditions: JSON.stringify(summarize(stack.conditions, change.outcome, at)) };
     await patchStack(trx, lease.stackId, { ...conditions, ...change.stack });

@@ -8,7 +8,8 @@ import { getRevision } from '#core/store/revisions.ts';
 import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
 import type { Schema } from '#core/store/schema.ts';
 import { secretVersions } from '#core/store/secrets.ts';
-import { databaseNow, getStackById } from '#core/store/stacks.ts';
+import { databaseNow } from '#core/store/clock.ts';
+import { getStackById } from '#core/store/stacks.ts';
 
 /** Names of the secrets a spec uses: a new version of one of them is a new desired state. */
 export function secretNames(spec: StackSpec): string[] {

@@ -1,5 +1,5 @@
 import { clearStaleDedup, type QueueName } from '#core/queue.ts';
-import { dueDrift, dueStacks } from '#core/store/stacks.ts';
+import { dueDrift, dueStacks } from '#core/store/due.ts';
 import { heartbeat } from '#core/store/workers.ts';
 import { pruneHistory } from '#core/store/retention.ts';
 import type { WorkerDeps } from './deps.ts';
@@ -33,7 +33,7 @@ export function createSweep(deps: WorkerDeps, redisUrl: string): () => Promise<v
 
   return async () => {
     const { tenant, id, bootId } = deps.identity;
-    const engineVersion = (await deps.engine.versions('')).engine ?? 'unknown';
+    const engineVersion = (await deps.engine.versions(''))['engine'] ?? 'unknown';
     await heartbeat(deps.db, { id, tenant, bootId, pid: process.pid, engineVersion });
     await ringDue('reconcile', await dueStacks(deps.db, { tenant, limit: BATCH }));
     await ringDue('drift', await dueDrift(deps.db, { tenant, limit: BATCH }));

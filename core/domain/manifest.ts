@@ -20,6 +20,8 @@ export const DIGEST_PATTERN = '^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$';
 export const Digest = Type.String({ pattern: DIGEST_PATTERN });
 export const Tag = Type.String({ pattern: '^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$' });
 
+const oneOf = <const T extends string>(values: readonly T[]) => Type.Unsafe<T>({ type: 'string', enum: [...values] });
+
 const Metadata = Type.Object(
   { name: Name, tenant: Type.Optional(Name), labels: Type.Optional(Type.Record(Type.String(), Type.String())) },
   closed,
@@ -63,7 +65,7 @@ export type ApprovalMode = (typeof APPROVAL_MODES)[number];
 
 export const ApprovalPolicy = Type.Object(
   {
-    mode: Type.Union(APPROVAL_MODES.map((mode) => Type.Literal(mode))),
+    mode: oneOf(APPROVAL_MODES),
     required: Type.Optional(Type.Integer({ minimum: 1, maximum: 10 })),
     expires: Type.Optional(Duration),
     selfApproval: Type.Optional(Type.Boolean()),
@@ -78,7 +80,7 @@ export const DRIFT_ACTIONS = ['report', 'heal'] as const;
 export const DriftPolicy = Type.Object(
   {
     interval: Type.Optional(Duration),
-    action: Type.Optional(Type.Union(DRIFT_ACTIONS.map((action) => Type.Literal(action)))),
+    action: Type.Optional(oneOf(DRIFT_ACTIONS)),
   },
   closed,
 );
@@ -130,7 +132,7 @@ export const RECEIVER_TYPES = ['distribution', 'generic-hmac'] as const;
 export type ReceiverType = (typeof RECEIVER_TYPES)[number];
 export const ReceiverSpec = Type.Object(
   {
-    type: Type.Union(RECEIVER_TYPES.map((type) => Type.Literal(type))),
+    type: oneOf(RECEIVER_TYPES),
     secret: SecretKeyRef,
     suspend: Type.Optional(Type.Boolean()),
   },
@@ -143,7 +145,7 @@ export type ReceiverManifest = Static<typeof ReceiverManifest>;
 export const ROLES = ['viewer', 'operator', 'approver', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
 export const TokenSpec = Type.Object(
-  { role: Type.Union(ROLES.map((role) => Type.Literal(role))), expires: Type.Optional(Duration) },
+  { role: oneOf(ROLES), expires: Type.Optional(Duration) },
   closed,
 );
 export const TokenManifest = kind('Token', TokenSpec);

@@ -1,9 +1,8 @@
-import type { Updateable } from 'kysely';
 import { sql } from 'kysely';
 import type { ReconcileError } from '#core/domain/errors.ts';
 import type { RunState } from '#core/domain/run.ts';
 import type { RunRow } from '#core/store/runs.ts';
-import type { StacksTable } from '#core/store/schema.ts';
+import type { StackPatch } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
@@ -15,7 +14,7 @@ export async function failRun(
   run: RunRow,
   from: RunState | RunState[],
   error: ReconcileError,
-  stack: Updateable<StacksTable> = {},
+  stack: StackPatch = {},
 ): Promise<void> {
   const message = deps.scrubber.scrub(`run ${run.number}: ${error.message}`);
   const pending = stack.pending_operations !== undefined && stack.pending_operations !== null;
@@ -26,7 +25,7 @@ export async function failRun(
   await record(deps, lease, {
     run: { id: run.id, from, to: 'errored', patch: { reason: error.reason, message } },
     outcome,
-    stack: { failures: sql`failures + 1`, ...stack },
+    stack: { failures: sql<number>`failures + 1`, ...stack },
     events: [
       { type: 'RunFailed', reason: error.reason, severity: 'error', message, data: { run: run.number, digest: run.digest, operation: run.operation } },
     ],

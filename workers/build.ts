@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { Config } from '#core/config.ts';
+import { createPulumiEngine } from '#core/engine/pulumi.ts';
+import { bootId, isNamespaceEmpty, ownPidNamespace } from '#core/engine/namespace.ts';
+import { checkIsolation } from '#core/engine/isolation.ts';
+import { createLogger } from '#core/logger.ts';
+import { createArtifactStore } from '#core/oci/cache.ts';
+import { createRegistryClient } from '#core/oci/registry-client.ts';
+import { createRing } from '#core/queue.ts';
+import { createScrubber } from '#core/scrubber.ts';
+import { loadMasterKey } from '#core/secrets.ts';
+import { migrateToLatest, openDatabase } from '#core/store/database.ts';
+import { ensureInstallation } from '#core/store/installation.ts';
+import type { LeaseRow } from '#core/store/leases.ts';
+import type { EmbeddedServers } from '../toolchain/embedded.ts';
+import type { Toolchain } from '../toolchain/setup.ts';
+import { createDependencies } from './dependencies.ts';
+import type { WorkerDeps, WorkerIdentity } from './deps.ts';
+
+const MIB = 1024 * 1024;
+const KIB = 1024;
+
+/** A worker's dependencies and their end. */
+export interface BuiltWorker {
+  deps: WorkerDeps;
+  /** Interrupts every run under way, politely. */
+  interrupt(): void;
+  close(): Promise<void>;
+}
+
+async function identify(config: Config): Promise<WorkerIdentity> {
+  return {
+    id: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
+    tenant: config.PLUMBLINE_WORKER_TENANT,
+    bootId: (await bootId()) ?? 'unknown',
+    pidNamespace: (await ownPidNamespace()) ?? 'none',
+  };
+}
+
+/** Rule 7: the same boot, seen from the same outer PID namespace, and nothing lives in the run's own. */
+function deathProof(identity: WorkerIdentity): WorkerDeps['proveDead'] {
+  return async (lease: LeaseRow) => {
+    if (identity.bootId === 'unknown' || lease.run_pidns === null || lease.run_pidns === 'none') return false;
+    if (lease.boot_id !== identity.bootId || lease.worker_pidns !== identity.pidNamespace) return false;
+    return await isNamespaceEmpty(lease.run_pidns);
+  };
+}
+
+/** @throws Error with one sentence when runs cannot be isolated the way the settings ask. */
+async function requireIsolation(config: Config): Promise<void> {
+  if (config.PLUMBLINE_ISOLATION === 'none') return;
+  const problem = await checkIsolation();
+  if (problem !== undefined) throw new Error(`${problem} Or set PLUMBLINE_ISOLATION=none and accept that a dead worker is never proved dead.`);
+}
+
+/** Connects a worker to everything it needs. */
+export async function buildWorker(config: Config, toolchain: Toolchain, servers: EmbeddedServers): Promise<BuiltWorker> {
+  await requireIsolation(config);
+  const scrubber = createScrubber();
+  const logger = createLogger({ level: config.PLUMBLINE_LOG_LEVEL, scrubber, name: 'worker' });
+  const masterKey = await loadMasterKey(config.keyFile, config.dataDir);
+  const db = openDatabase(servers.databaseUrl, { maxConnections: 10 });
+  await migrateToLatest(db);
+  const engine = createPulumiEngine({
+    engineDir: toolchain.engine.dir,
+    nodePath: process.execPath,
+    isolation: config.PLUMBLINE_ISOLATION,
+    hiddenDirs: [config.dataDir, dirname(config.keyFile)],
+    maxOutputBytes: config.PLUMBLINE_MAX_OUTPUT_KB * KIB,
+    scrub: (text) => scrubber.scrub(text),
+  });
+  const { engine: engineVersion = 'unknown' } = await engine.versions('');
+  await ensureInstallation(db, { engineVersion });
+  const client = createRegistryClient({ plainHttpHosts: config.plainHttpRegistries });
+  const ring = createRing(servers.redisUrl, logger);
+  const identity = await identify(config);
+  const stopping = new AbortController();
+  await mkdir(join(config.dataDir, 'runs'), { recursive: true, mode: 0o700 });
+  const deps: WorkerDeps = {
+    db,
+    config,
+    logger,
+    scrubber,
+    masterKey,
+    identity,
+    engine,
+    artifacts: createArtifactStore({
+      dir: join(config.dataDir, 'cache/artifacts'),
+      limits: {
+        maxCompressedBytes: config.PLUMBLINE_MAX_ARTIFACT_MB * MIB,
+        maxUnpackedBytes: config.PLUMBLINE_MAX_UNPACKED_MB * MIB,
+        maxEntries: config.PLUMBLINE_MAX_ENTRIES,
+      },
+    }),
+    registry: (credentials) => client.withCredentials(credentials),
+    dependencies: createDependencies(config),
+    ring: ring.ring,
+    proveDead: deathProof(identity),
+    shutdown: stopping.signal,
+  };
+  return {
+    deps,
+    interrupt: () => stopping.abort(),
+    close: async () => {
+      await Promise.all([ring.close(), client.close(), db.destroy()]);
+    },
+  };
+}

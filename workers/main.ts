@@ -1,0 +1,77 @@
+import closeWithGrace from 'close-with-grace';
+import { loadConfig } from '#core/config.ts';
+import { openQueueWorker } from '#core/queue.ts';
+import { connectEmbedded } from '../toolchain/embedded.ts';
+import { ensureToolchain } from '../toolchain/setup.ts';
+import { buildWorker } from './build.ts';
+import { checkDrift } from './drift.ts';
+import { reconcile } from './reconcile.ts';
+import { createSweep } from './sweep.ts';
+
+/** How long a stopping worker lets a run end by itself before it interrupts it politely, in milliseconds. */
+const GRACE_MS = 20_000;
+/** After the polite interrupt: the guardian's own escalation ends sooner. */
+const CLOSE_MS = GRACE_MS + 30_000;
+
+/** The worker process: takes jobs of its tenant, looks at stacks, and sweeps for what was missed. */
+async function main(): Promise<void> {
+  const config = loadConfig(process.env);
+  const toolchain = await ensureToolchain(config);
+  const servers = await connectEmbedded(config);
+  const worker = await buildWorker(config, toolchain, servers);
+  const { deps } = worker;
+  const tenant = deps.identity.tenant;
+  const processors = [
+    openQueueWorker({
+      redisUrl: servers.redisUrl,
+      tenant,
+      queue: 'reconcile',
+      concurrency: config.PLUMBLINE_WORKER_CONCURRENCY,
+      logger: deps.logger,
+      process: (job) => reconcile(deps, job.stackId),
+    }),
+    openQueueWorker({
+      redisUrl: servers.redisUrl,
+      tenant,
+      queue: 'drift',
+      concurrency: config.PLUMBLINE_DRIFT_CONCURRENCY,
+      logger: deps.logger,
+      process: (job) => checkDrift(deps, job.stackId),
+    }),
+  ];
+  const stopSweep = everySweep(config.PLUMBLINE_SWEEP_SECONDS * 1000, createSweep(deps, servers.redisUrl), (error) =>
+    deps.logger.warn({ err: error, reason: 'InternalError' }, 'sweep failed'),
+  );
+  deps.logger.info({ worker: deps.identity.id, tenant }, 'worker ready');
+  closeWithGrace({ delay: CLOSE_MS, logger: deps.logger }, async () => {
+    await stopSweep();
+    // Runs may end by themselves first; an apply is only interrupted when the grace is over.
+    const interrupt = setTimeout(() => worker.interrupt(), GRACE_MS);
+    await Promise.all(processors.map((processor) => processor.close()));
+    clearTimeout(interrupt);
+    await worker.close();
+    await servers.release();
+  });
+}
+
+/** Sweeps now and then every `everyMs`, one at a time; the returned function waits for the one under way. */
+function everySweep(everyMs: number, sweep: () => Promise<void>, failed: (error: unknown) => void): () => Promise<void> {
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  let current = Promise.resolve();
+  const once = () => {
+    current = sweep()
+      .catch(failed)
+      .then(() => {
+        if (!stopped) timer = setTimeout(once, everyMs);
+      });
+  };
+  once();
+  return async () => {
+    stopped = true;
+    clearTimeout(timer);
+    await current;
+  };
+}
+
+await main();
