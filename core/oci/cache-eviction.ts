@@ -1,0 +1,76 @@
+import { randomUUID } from 'node:crypto';
+import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { field, parseJson } from './body.ts';
+
+interface Candidate {
+  path: string;
+  bytes: number;
+  usedAt: number;
+}
+
+/** Unfinished work this old belongs to a process that is dead: no fetch lasts so long. */
+const SCRATCH_MAX_AGE_MS = 24 * 3_600_000;
+
+/** What another process removes meanwhile is simply not there. */
+async function unlessGone<T>(promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR'))
+      return undefined;
+    throw error;
+  }
+}
+
+async function inspect(path: string): Promise<Candidate | undefined> {
+  const [info, record] = await Promise.all([unlessGone(stat(path)), unlessGone(readFile(join(path, 'artifact.json')))]);
+  if (info === undefined || record === undefined) return undefined;
+  const bytes = Number(field(parseJson(record), 'unpackedBytes') ?? 0);
+  return { path, bytes, usedAt: info.mtimeMs };
+}
+
+/** Takes an entry away by name first, so that nobody finds half of it; put back if it was asked for in that moment. */
+async function remove(candidate: Candidate): Promise<boolean> {
+  const aside = join(candidate.path, '..', `.tmp-${randomUUID()}`);
+  if ((await unlessGone(rename(candidate.path, aside).then(() => true))) === undefined) return false;
+  const info = await stat(aside);
+  if (info.mtimeMs !== candidate.usedAt) {
+    const back = await rename(aside, candidate.path).then(
+      () => true,
+      () => false,
+    );
+    if (back) return false;
+  }
+  await rm(aside, { recursive: true, force: true });
+  return true;
+}
+
+async function removeStale(path: string, now: Date): Promise<void> {
+  const info = await unlessGone(stat(path));
+  if (info !== undefined && now.getTime() - info.mtimeMs > SCRATCH_MAX_AGE_MS) {
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Removes the least recently used entries of all tenants until at most `maxBytes` are left. What was asked for within
+ * `minIdleMs` stays even then: somebody may be reading it.
+ */
+export async function evict(dir: string, policy: { maxBytes: number; minIdleMs: number; now: Date }): Promise<void> {
+  const candidates: Candidate[] = [];
+  for (const tenant of await readdir(dir)) {
+    for (const name of (await unlessGone(readdir(join(dir, tenant)))) ?? []) {
+      const path = join(dir, tenant, name);
+      if (name.startsWith('.tmp-')) await removeStale(path, policy.now);
+      const candidate = name.startsWith('.tmp-') ? undefined : await inspect(path);
+      if (candidate !== undefined) candidates.push(candidate);
+    }
+  }
+  let total = candidates.reduce((sum, { bytes }) => sum + bytes, 0);
+  for (const candidate of candidates.toSorted((a, b) => a.usedAt - b.usedAt)) {
+    const idle = policy.now.getTime() - candidate.usedAt;
+    if (total <= policy.maxBytes || idle < policy.minIdleMs) return;
+    if (await remove(candidate)) total -= candidate.bytes;
+  }
+}

@@ -1,0 +1,32 @@
+/** Media types, with the specification each comes from (image-spec v1.1.1 media-types.md unless said otherwise). */
+export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
+export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
+export const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
+
+export const MANIFEST_TYPES: ReadonlySet<string> = new Set([OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST]);
+export const INDEX_TYPES: ReadonlySet<string> = new Set([OCI_INDEX, DOCKER_LIST]);
+
+/** The empty descriptor of manifest.md ("Guidance for an Empty Descriptor"): `{}`. */
+export const EMPTY_CONFIG = 'application/vnd.oci.empty.v1+json';
+export const EMPTY_CONFIG_BYTES: Uint8Array = Buffer.from('{}');
+
+/** Ours: a Pulumi program, as `plumb push` writes it. */
+export const PROGRAM_ARTIFACT = 'application/vnd.plumbline.program.v1';
+export const PROGRAM_LAYER = 'application/vnd.plumbline.program.layer.v1.tar+gzip';
+
+/** `flux push artifact` (fluxcd/pkg oci). */
+export const FLUX_CONFIG = 'application/vnd.cncf.flux.config.v1+json';
+export const FLUX_LAYER = 'application/vnd.cncf.flux.content.v1.tar+gzip';
+
+export const OCI_IMAGE_CONFIG = 'application/vnd.oci.image.config.v1+json';
+export const DOCKER_IMAGE_CONFIG = 'application/vnd.docker.container.image.v1+json';
+export const OCI_TAR = 'application/vnd.oci.image.layer.v1.tar';
+export const OCI_TAR_GZIP = 'application/vnd.oci.image.layer.v1.tar+gzip';
+export const OCI_TAR_ZSTD = 'application/vnd.oci.image.layer.v1.tar+zstd';
+export const DOCKER_TAR_GZIP = 'application/vnd.docker.image.rootfs.diff.tar.gzip';
+
+/** The media type without parameters, lower-case; undefined for an absent header. */
+export function bareType(contentType: string | undefined): string | undefined {
+  return contentType?.split(';')[0]?.trim().toLowerCase();
+}

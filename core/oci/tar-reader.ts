@@ -1,0 +1,70 @@
+import { Readable, type Duplex } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { extract, type Header } from 'tar-stream';
+import { ReconcileError, stalled, unreachable } from '#core/domain/errors.ts';
+import type { Compression } from './artifact.ts';
+
+/** An entry as tar-stream hands it out; null where the entry has no such thing, whatever its types say. */
+export interface TarEntry extends AsyncIterable<unknown> {
+  header: Omit<Header, 'type' | 'linkname'> & { type: Header['type'] | null; linkname: string | null };
+}
+
+/** Bytes of an archive, already checked against its digest. */
+export interface ArchiveSource {
+  bytes: AsyncIterable<Uint8Array>;
+  /** Bytes as stored, for the ratio. */
+  size: number;
+  compression: Compression;
+  /** Digest of the tar itself, where the artifact states one. */
+  unpackedDigest?: string;
+}
+
+function decompressor(compression: Compression): Duplex | undefined {
+  switch (compression) {
+    case 'none':
+      return undefined;
+    case 'gzip':
+      return createGunzip();
+    case 'zstd':
+      return createZstdDecompress();
+    default:
+      return unreachable(compression);
+  }
+}
+
+/** Feeds a tar to `addEntry`, entry by entry; the first error of either side ends both and is the one thrown. */
+export async function readTar(
+  source: ArchiveSource,
+  tap: (bytes: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array, void>,
+  addEntry: (entry: TarEntry) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const extractor = extract();
+  const inflater = decompressor(source.compression);
+  const input = Readable.from(source.bytes);
+  const feeding =
+    inflater === undefined
+      ? pipeline(input, tap, extractor, { signal })
+      : pipeline(input, inflater, tap, extractor, { signal });
+  // Kept from being unhandled while the entries are read; it is awaited below.
+  const fed = Promise.allSettled([feeding]);
+  try {
+    for await (const entry of extractor) await addEntry(entry);
+    await feeding;
+  } catch (error) {
+    extractor.destroy();
+    const [outcome] = await fed;
+    throw signal.aborted ? signal.reason : refusalOf(error, outcome, source.compression);
+  }
+}
+
+/** The error worth telling: of our own rules first, then of the disk, else the archive cannot be read. */
+function refusalOf(error: unknown, feeding: PromiseSettledResult<void>, compression: Compression): Error {
+  const met = feeding.status === 'rejected' ? [error, feeding.reason] : [error];
+  const ours = met.find((each) => each instanceof ReconcileError);
+  if (ours instanceof ReconcileError) return ours;
+  if (error instanceof Error && 'syscall' in error) return error;
+  const why = met.map((each) => (each instanceof Error ? each.message : String(each))).join(', ');
+  return stalled('ArtifactInvalid', `a layer is no readable tar archive (compression ${compression}): ${why}`, error);
+}
