@@ -7,6 +7,8 @@ import type { Operation, RunState, Trigger } from '../domain/run.ts';
 
 type Timestamp = ColumnType<Date, Date | string, Date | string>;
 type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
+/** Set by the database where an insert does not name it. */
+type DefaultNow = ColumnType<Date, Date | string | undefined, Date | string>;
 type CreatedAt = ColumnType<Date, never, never>;
 type Json<T> = JSONColumnType<T & object, string, string>;
 type NullableJson<T> = ColumnType<T | null, string | null | undefined, string | null>;
@@ -15,7 +17,7 @@ type Nullable<T> = ColumnType<T | null, T | null | undefined, T | null>;
 export interface InstallationTable {
   /** Always true: one row. */
   only: Generated<boolean>;
-  id: string;
+  id: Generated<string>;
   engine_version: Nullable<string>;
   created_at: CreatedAt;
 }
@@ -31,10 +33,11 @@ export interface TenantsTable {
 export interface SecretsTable {
   tenant: string;
   name: string;
-  version: number;
+  /** Grows by one with every change. */
+  version: Generated<number>;
   /** Sealed JSON record of key → value. */
   sealed: Buffer;
-  updated_at: Timestamp;
+  updated_at: DefaultNow;
 }
 
 export interface TokensTable {
@@ -57,7 +60,7 @@ export interface ReceiversTable {
   path: string;
   secret: string;
   secret_key: string;
-  suspended: boolean;
+  suspended: Generated<boolean>;
   created_at: CreatedAt;
 }
 
@@ -129,7 +132,7 @@ export interface StacksTable {
   pending_answers: NullableJson<PendingAnswer[]>;
   unlock_confirmed_by: Nullable<string>;
   created_at: CreatedAt;
-  updated_at: Timestamp;
+  updated_at: DefaultNow;
 }
 
 export interface PendingOperation {
@@ -146,11 +149,11 @@ export interface RevisionsTable {
   stack_id: string;
   digest: string;
   revision: string;
-  /** Grows with each first sighting: lower = earlier. */
-  ordinal: Generated<number>;
+  /** 1, 2, 3 … per stack, by first sighting: lower = earlier. */
+  ordinal: number;
   annotations: Json<Record<string, string>>;
   first_seen_at: CreatedAt;
-  last_seen_at: Timestamp;
+  last_seen_at: DefaultNow;
   applied_at: NullableTimestamp;
 }
 
@@ -180,7 +183,7 @@ export interface RunsTable {
   expires_at: NullableTimestamp;
   cancel_requested_by: Nullable<string>;
   created_at: CreatedAt;
-  updated_at: Timestamp;
+  updated_at: DefaultNow;
   finished_at: NullableTimestamp;
 }
 
@@ -222,8 +225,8 @@ export interface DriftItemsTable {
   kind: DriftKind;
   before: NullableJson<unknown>;
   after: NullableJson<unknown>;
-  first_seen_at: Timestamp;
-  last_seen_at: Timestamp;
+  first_seen_at: DefaultNow;
+  last_seen_at: DefaultNow;
 }
 
 /** One row per healed property, for `HealLoop`. */
@@ -235,7 +238,8 @@ export interface HealsTable {
   healed_at: CreatedAt;
 }
 
-export type Severity = 'info' | 'warning' | 'error';
+export const SEVERITIES = ['info', 'warning', 'error'] as const;
+export type Severity = (typeof SEVERITIES)[number];
 
 /** The outbox: facts in commit order by (txid, id); read below the oldest open transaction. */
 export interface EventsTable {
@@ -254,12 +258,14 @@ export interface EventsTable {
 }
 
 /** Two lanes: `run` writes state, `drift` only looks. */
-export type Lane = 'run' | 'drift';
+export const LANES = ['run', 'drift'] as const;
+export type Lane = (typeof LANES)[number];
 
 export interface LeasesTable {
   stack_id: string;
   lane: Lane;
   tenant: string;
+  /** Empty when nobody holds the lease; the row stays, so that the fence keeps growing. */
   worker_id: string;
   /** Grows with every take-over; every write under the lease names it. */
   fence: number;
@@ -279,8 +285,8 @@ export interface WorkersTable {
   boot_id: string;
   pid: number;
   engine_version: string;
-  started_at: Timestamp;
-  heartbeat_at: Timestamp;
+  started_at: DefaultNow;
+  heartbeat_at: DefaultNow;
 }
 
 /** Bounded output of the engine, scrubbed. */

@@ -1,0 +1,140 @@
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  randomBytes,
+  type KeyObject,
+} from 'node:crypto';
+import { link, mkdir, open as openFile, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
+
+/** The key that seals everything secret in the database. A KeyObject, so that printing it shows nothing. */
+export interface MasterKey {
+  readonly master: KeyObject;
+}
+
+/** A tenant's key for HMACs in plan digests. */
+export interface TenantKey {
+  readonly hmac: KeyObject;
+}
+
+const KEY_BYTES = 32;
+const FORMAT = 1;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const HEADER_BYTES = 1 + NONCE_BYTES + TAG_BYTES;
+
+/** The real path of a file or folder that may not exist yet: its existing parents are resolved. */
+async function realPathOf(path: string): Promise<string> {
+  const found = await realpath(path).catch(() => undefined);
+  if (found !== undefined) return found;
+  const parent = dirname(path);
+  return parent === path ? path : join(await realPathOf(parent), relative(parent, path));
+}
+
+async function refuseInside(file: string, dataDir: string): Promise<void> {
+  const way = relative(await realPathOf(resolve(dataDir)), await realPathOf(file));
+  const outside = way.startsWith('..') || isAbsolute(way);
+  if (outside) return;
+  throw new Error(
+    `the key file ${file} lies inside the data folder ${dataDir}: a copy of the data would hold its key. Set PLUMBLINE_KEY_FILE to a path outside`,
+  );
+}
+
+/** Written beside and linked into place: of two first starts one wins and both read the same whole key. */
+async function makeKeyFile(file: string): Promise<void> {
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const draft = `${file}.${randomBytes(6).toString('hex')}`;
+  const handle = await openFile(draft, 'wx', 0o600);
+  try {
+    await handle.writeFile(randomBytes(KEY_BYTES));
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  try {
+    await link(draft, file);
+  } catch (error) {
+    if (!isCode(error, 'EEXIST')) throw error;
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+function isCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+/**
+ * Reads the master key, and makes it at the first start.
+ * @throws Error when the file lies inside the data folder, can be read by others, or does not hold 32 bytes.
+ */
+export async function loadMasterKey(keyFile: string, dataDir: string): Promise<MasterKey> {
+  const file = resolve(keyFile);
+  await refuseInside(file, dataDir);
+  const found = await stat(file).catch((error: unknown) => {
+    if (isCode(error, 'ENOENT')) return undefined;
+    throw new Error(`the key file ${file} cannot be reached; see PLUMBLINE_KEY_FILE`, { cause: error });
+  });
+  if (found === undefined) await makeKeyFile(file);
+  const mode = (found ?? (await stat(file))).mode & 0o777;
+  if ((mode & 0o077) !== 0) {
+    throw new Error(`the key file ${file} has mode ${mode.toString(8)}, so others can read it: chmod 600 it`);
+  }
+  const bytes = await readFile(file);
+  if (bytes.length !== KEY_BYTES) {
+    throw new Error(`the key file ${file} holds ${bytes.length} bytes, not ${KEY_BYTES}: restore the one this installation was made with`);
+  }
+  const master = createSecretKey(bytes);
+  bytes.fill(0);
+  return { master };
+}
+
+/**
+ * Seals with AES-256-GCM. `context` names the place of the result (`secret/<tenant>/<name>`); it is authenticated, so a
+ * row copied to another place does not open.
+ */
+export function seal(key: MasterKey, plaintext: Buffer | string, context: string): Buffer {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv('aes-256-gcm', key.master, nonce, { authTagLength: TAG_BYTES });
+  cipher.setAAD(Buffer.from(context));
+  const body = Buffer.concat([cipher.update(plaintext), cipher.final()]);
+  return Buffer.concat([Buffer.from([FORMAT]), nonce, cipher.getAuthTag(), body]);
+}
+
+/** Opens what `seal` made. @throws Error naming the context; never a part of the content. */
+export function open(key: MasterKey, sealed: Buffer, context: string): Buffer {
+  if (sealed.length < HEADER_BYTES || sealed[0] !== FORMAT) throw new Error(`${context} is not something Plumbline sealed`);
+  const nonce = sealed.subarray(1, 1 + NONCE_BYTES);
+  const decipher = createDecipheriv('aes-256-gcm', key.master, nonce, { authTagLength: TAG_BYTES });
+  decipher.setAAD(Buffer.from(context));
+  decipher.setAuthTag(sealed.subarray(1 + NONCE_BYTES, HEADER_BYTES));
+  try {
+    return Buffer.concat([decipher.update(sealed.subarray(HEADER_BYTES)), decipher.final()]);
+  } catch {
+    throw new Error(
+      `${context} does not open: it was sealed with another master key, or moved or changed in the database. Restore the key file of this installation (PLUMBLINE_KEY_FILE)`,
+    );
+  }
+}
+
+/** A new passphrase for a stack's secrets provider: 256 random bits. */
+export function newPassphrase(): string {
+  return randomBytes(32).toString('base64url');
+}
+
+/** A new HMAC key for a tenant, sealed for its row. */
+export function newTenantKey(key: MasterKey, tenant: string): Buffer {
+  return seal(key, randomBytes(KEY_BYTES), `hmac/${tenant}`);
+}
+
+/** Opens a tenant's HMAC key. @throws like `open` */
+export function openTenantKey(key: MasterKey, tenant: string, sealed: Buffer): TenantKey {
+  return { hmac: createSecretKey(open(key, sealed, `hmac/${tenant}`)) };
+}
+
+/** `hmac-sha256:…` of a value that could be secret: equal values show as equal, and nothing can be guessed from it. */
+export function hmacValue(key: TenantKey, value: string): string {
+  return `hmac-sha256:${createHmac('sha256', key.hmac).update(value).digest('hex')}`;
+}

@@ -1,0 +1,84 @@
+import { sql, type Selectable, type Transaction } from 'kysely';
+import type { DriftItem } from '../engine/port.ts';
+import { clock } from './clock.ts';
+import type { Queryable } from './database.ts';
+import type { DriftItemsTable, HealsTable, Schema } from './schema.ts';
+
+export type DriftRow = Selectable<DriftItemsTable>;
+export type HealRow = Selectable<HealsTable>;
+
+function keyOf(item: { urn: string; path: string }): string {
+  return `${item.urn}\n${item.path}`;
+}
+
+function jsonOrNull(value: unknown): string | null {
+  return value === undefined ? null : JSON.stringify(value);
+}
+
+/**
+ * Puts the findings of a check in the place of the former ones. What was found before keeps its `first_seen_at`. Returns how
+ * many are new and how many are gone.
+ */
+export async function replaceDrift(
+  trx: Transaction<Schema>,
+  found: { tenant: string; stackId: string; items: readonly DriftItem[] },
+): Promise<{ added: number; gone: number }> {
+  const before = await listDrift(trx, found.stackId);
+  const seenAt = new Map(before.map((row) => [keyOf(row), row.first_seen_at]));
+  const items = [...new Map(found.items.map((item) => [keyOf(item), item])).values()];
+  await trx.deleteFrom('drift_items').where('stack_id', '=', found.stackId).execute();
+  const rows = items.map((item) => ({
+    tenant: found.tenant,
+    stack_id: found.stackId,
+    urn: item.urn,
+    path: item.path,
+    type: item.type,
+    kind: item.kind,
+    before: jsonOrNull(item.before),
+    after: jsonOrNull(item.after),
+    first_seen_at: seenAt.get(keyOf(item)) ?? clock(),
+    last_seen_at: clock(),
+  }));
+  // A statement takes at most 65,535 parameters.
+  for (let start = 0; start < rows.length; start += 1000) {
+    await trx.insertInto('drift_items').values(rows.slice(start, start + 1000)).execute();
+  }
+  const kept = items.filter((item) => seenAt.has(keyOf(item))).length;
+  return { added: items.length - kept, gone: before.length - kept };
+}
+
+/** What the last check found, the longest known first. */
+export async function listDrift(db: Queryable, stackId: string): Promise<DriftRow[]> {
+  return await db
+    .selectFrom('drift_items')
+    .selectAll()
+    .where('stack_id', '=', stackId)
+    .orderBy('first_seen_at')
+    .orderBy('urn')
+    .orderBy('path')
+    .execute();
+}
+
+/** Remembers which properties were healed, for `HealLoop`. */
+export async function recordHeals(
+  trx: Transaction<Schema>,
+  healed: { tenant: string; stackId: string; items: readonly { urn: string; path: string }[] },
+): Promise<void> {
+  for (let start = 0; start < healed.items.length; start += 1000) {
+    const rows = healed.items.slice(start, start + 1000);
+    await trx
+      .insertInto('heals')
+      .values(rows.map(({ urn, path }) => ({ tenant: healed.tenant, stack_id: healed.stackId, urn, path })))
+      .execute();
+  }
+}
+
+/** Heals of a stack since a time of the database's clock. */
+export async function healsSince(db: Queryable, stackId: string, since: Date): Promise<HealRow[]> {
+  return await db
+    .selectFrom('heals')
+    .selectAll()
+    .where('stack_id', '=', stackId)
+    .where('healed_at', '>=', sql<Date>`${since}`)
+    .execute();
+}

@@ -1,0 +1,44 @@
+import { sql } from 'kysely';
+import type { Queryable } from './database.ts';
+
+/** Bytes of a run's output that are kept unless the caller says otherwise. */
+const MAX_LOG_BYTES = 512 * 1024;
+
+/** Cuts a text to at most `bytes` of UTF-8, never inside a character. */
+function cutTo(text: string, bytes: number): string {
+  const buffer = Buffer.from(text);
+  if (buffer.length <= bytes) return text;
+  return buffer.subarray(0, Math.max(0, bytes)).toString('utf8').replace(/\uFFFD+$/, '');
+}
+
+/** Keeps a piece of a run's output, scrubbed by the caller. What is over the limit is dropped, and said so once. */
+export async function appendLog(
+  db: Queryable,
+  piece: { tenant: string; runId: string; text: string; maxBytes?: number },
+): Promise<void> {
+  const max = piece.maxBytes ?? MAX_LOG_BYTES;
+  const { kept } = await db
+    .selectFrom('run_logs')
+    .select(sql<number>`coalesce(sum(octet_length(text)), 0)::float8`.as('kept'))
+    .where('run_id', '=', piece.runId)
+    .executeTakeFirstOrThrow();
+  if (kept >= max || piece.text === '') return;
+  const text = cutTo(piece.text, max - kept);
+  const note = `\n[output over ${max} bytes is dropped]\n`;
+  const isCut = text.length < piece.text.length;
+  // With the note the log is over its limit, so the next piece is dropped in silence.
+  const stored = isCut ? text + note : text;
+  await db.insertInto('run_logs').values({ tenant: piece.tenant, run_id: piece.runId, text: stored }).execute();
+}
+
+/** A run's output, oldest first. */
+export async function readLog(db: Queryable, at: { tenant: string; runId: string }): Promise<string> {
+  const rows = await db
+    .selectFrom('run_logs')
+    .select('text')
+    .where('run_id', '=', at.runId)
+    .where('tenant', '=', at.tenant)
+    .orderBy('id')
+    .execute();
+  return rows.map((row) => row.text).join('');
+}
