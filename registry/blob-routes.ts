@@ -2,7 +2,7 @@ import { pipeline } from 'node:stream/promises';
 import { blobSize, deleteBlob, mountBlob, openBlob } from './blob-store.ts';
 import { parseChunkRange, parseRange, type ByteRange } from './byte-range.ts';
 import { RegistryError } from './errors.ts';
-import { headerOf, refuseMethod, sendEmpty, sendNotModified, type Exchange } from './exchange.ts';
+import { bodyOf, headerOf, refuseMethod, sendEmpty, sendNotModified, type Exchange } from './exchange.ts';
 import { isRepositoryName, type Digest } from './names.ts';
 import { requireDigest } from './route.ts';
 import {
@@ -119,7 +119,7 @@ async function sendBlob(exchange: Exchange, name: string, digest: Digest): Promi
 async function appendChunk(exchange: Exchange, name: string, id: string): Promise<void> {
   const { context, request } = exchange;
   const upload = await findUpload(context.layout, name, id);
-  const chunk = { body: request, range: chunkRange(exchange), maxBytes: context.maxBlobBytes };
+  const chunk = { body: bodyOf(request), range: chunkRange(exchange), maxBytes: context.maxBlobBytes };
   const size = await appendToUpload(upload, chunk);
   sendEmpty(exchange, 202, { Location: uploadLocation(name, upload), Range: uploadRange(size) });
 }
@@ -133,7 +133,7 @@ async function storeWhole(
   const { context, request } = exchange;
   const range = chunkRange(exchange);
   try {
-    await appendToUpload(upload, { body: request, range, maxBytes: context.maxBlobBytes });
+    await appendToUpload(upload, { body: bodyOf(request), range, maxBytes: context.maxBlobBytes });
   } catch (error) {
     // So that the same PUT can be sent again after a broken connection.
     await truncateUpload(upload, upload.size);

@@ -6,6 +6,8 @@ import type { Layout } from './layout.ts';
 import type { RegistryLog } from './log.ts';
 import type { Notifier } from './notifier.ts';
 
+const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
+
 /** What every request of one registry shares. */
 export interface RegistryContext {
   layout: Layout;
@@ -31,6 +33,21 @@ export interface Exchange {
 export function headerOf(request: IncomingMessage, name: string): string | undefined {
   const value = request.headers[name];
   return Array.isArray(value) ? value[0] : value;
+}
+
+/** The body as it comes. Whoever stops reading early leaves the connection usable: see `discardBody`. */
+export function bodyOf(request: IncomingMessage): AsyncIterable<Buffer> {
+  // Nobody sets an encoding on requests, so what comes are bytes.
+  return request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>;
+}
+
+/** Reads on to the end of a body nobody wants, so that the client hears the answer; gives up on very long ones. */
+export function discardBody(request: IncomingMessage): void {
+  let left = MAX_DISCARDED_BYTES;
+  request.on('data', (bytes: Buffer) => {
+    left -= bytes.length;
+    if (left < 0) request.destroy();
+  });
 }
 
 /** Answers without a body. */

@@ -1,7 +1,16 @@
 import { createHash } from 'node:crypto';
 import { blobSize } from './blob-store.ts';
 import { RegistryError } from './errors.ts';
-import { headerOf, publish, refuseMethod, sendBytes, sendEmpty, sendNotModified, type Exchange } from './exchange.ts';
+import {
+  bodyOf,
+  headerOf,
+  publish,
+  refuseMethod,
+  sendBytes,
+  sendEmpty,
+  sendNotModified,
+  type Exchange,
+} from './exchange.ts';
 import { MAX_MANIFEST_BYTES, parseManifest, type ParsedManifest } from './manifest.ts';
 import { deleteManifest, deleteTag, findManifest, hasManifest, hasRepository, putManifest } from './manifest-store.ts';
 import { parseDigest, type Digest } from './names.ts';
@@ -67,16 +76,13 @@ async function removeReference(exchange: Exchange, name: string, reference: Refe
 }
 
 async function readManifest({ request }: Exchange): Promise<Buffer> {
+  if (Number(headerOf(request, 'content-length') ?? 0) > MAX_MANIFEST_BYTES) throw tooLarge();
   const chunks: Buffer[] = [];
-  let size = Number(headerOf(request, 'content-length') ?? 0);
-  if (size > MAX_MANIFEST_BYTES) throw tooLarge();
-  size = 0;
-  for await (const chunk of request) {
-    // Nobody sets an encoding on the request, so these are bytes.
-    const bytes = chunk as Buffer;
-    size += bytes.length;
+  let size = 0;
+  for await (const chunk of bodyOf(request)) {
+    size += chunk.length;
     if (size > MAX_MANIFEST_BYTES) throw tooLarge();
-    chunks.push(bytes);
+    chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ensureDirectory, ifPresent, listDirectory, removeDurably, writeDurably } from './durable-file.ts';
 import { EVENTS_TYPE, type RegistryEvent } from './event.ts';
 import type { Layout } from './layout.ts';
@@ -150,14 +151,6 @@ function describe(error: unknown): string {
   return cause instanceof Error ? cause.name : 'unknown error';
 }
 
-function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, milliseconds);
-    signal.addEventListener('abort', done, { once: true });
-    function done(): void {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    }
-  });
+async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await delay(milliseconds, undefined, { signal }).catch(() => undefined);
 }

@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import { unreachable } from '../core/domain/errors.ts';
 import { handleBlob, handleUpload, handleUploads } from './blob-routes.ts';
 import { RegistryError } from './errors.ts';
-import { refuseMethod, sendBytes, type Exchange, type RegistryContext } from './exchange.ts';
+import { discardBody, refuseMethod, sendBytes, type Exchange, type RegistryContext } from './exchange.ts';
 import { createKeyedLock } from './keyed-lock.ts';
 import { openLayout } from './layout.ts';
 import { handleReferrers, handleTags } from './listing-routes.ts';
@@ -139,6 +139,7 @@ function sendError({ context, request, response }: Exchange, error: unknown): vo
     return;
   }
   const { code, message } = known ? error : { code: 'UNKNOWN', message: 'the registry could not do this; see its log' };
+  if (!request.complete) discardBody(request);
   const body = Buffer.from(JSON.stringify({ errors: [{ code, message, detail: null }] }));
   response.writeHead(known ? error.status : 500, {
     ...(known ? error.headers : {}),
