@@ -1,6 +1,6 @@
 import type { ChangeSummary, PropertyDiff, ResourceChange } from '../domain/plan.ts';
 import type { Phase, StepMetadata, StepState } from './events.ts';
-import { diffProperties, shownSides, unknownPaths, valueAt } from './property-diff.ts';
+import { diffProperties, SECRET, shownSides, splitPath, unknownPaths, valueAt } from './property-diff.ts';
 
 const PROVIDER_TYPE = 'pulumi:providers:';
 
@@ -32,15 +32,25 @@ function detailedDiffs(step: StepMetadata): PropertyDiff[] {
 function inputDiffs(step: StepMetadata): PropertyDiff[] {
   const keys = new Set(step.keys ?? []);
   return diffProperties(step.old?.inputs ?? {}, step.new?.inputs ?? {}).map((diff) => {
-    const [top] = diff.path.split(/[.[]/, 1);
+    const [top] = splitPath(diff.path);
     return { ...diff, replaces: top !== undefined && keys.has(top) };
   });
 }
 
-function propertyDiffs(step: StepMetadata): PropertyDiff[] {
+/** Events hide a secret on both sides, so one that changes is known from the plan alone. */
+function secretDiffs(step: StepMetadata, changed: string[], found: PropertyDiff[]): PropertyDiff[] {
+  const seen = new Set(found.map(({ path }) => splitPath(path)[0]));
+  const keys = new Set(step.keys ?? []);
+  return changed
+    .filter((key) => !seen.has(key))
+    .map((path) => ({ path, kind: 'update', replaces: keys.has(path), before: SECRET, after: SECRET }));
+}
+
+function propertyDiffs(step: StepMetadata, changed: string[]): PropertyDiff[] {
   if (step.op === 'same' || step.new === null) return [];
   const reported = detailedDiffs(step);
-  return reported.length > 0 ? reported : inputDiffs(step);
+  const found = reported.length > 0 ? reported : inputDiffs(step);
+  return [...found, ...secretDiffs(step, changed, found)];
 }
 
 function losesProtection(old: StepState | null, now: StepState | null): boolean {
@@ -49,13 +59,13 @@ function losesProtection(old: StepState | null, now: StepState | null): boolean 
   return now !== null && (protect || retain);
 }
 
-function toChange(step: StepMetadata): ResourceChange {
+function toChange(step: StepMetadata, changed: string[]): ResourceChange {
   return {
     urn: step.urn,
     type: step.type,
     name: urnName(step.urn),
     op: step.op,
-    diffs: propertyDiffs(step),
+    diffs: propertyDiffs(step, changed),
     lostProtection: losesProtection(step.old, step.new),
     isProvider: step.type.startsWith(PROVIDER_TYPE),
     unknowns: step.op === 'same' ? [] : unknownPaths(step.new?.inputs ?? {}),
@@ -68,9 +78,12 @@ function isShown(step: StepMetadata): boolean {
   return step.op !== 'same' || losesProtection(step.old, step.new);
 }
 
-/** What a preview says about each resource, in the engine's order. */
-export function resourceChanges(phase: Phase): ResourceChange[] {
-  return phase.steps.filter(isShown).map(toChange);
+/**
+ * What a preview says about each resource, in the engine's order.
+ * @param changed inputs that change by URN, from the plan (plan-file.ts).
+ */
+export function resourceChanges(phase: Phase, changed: ReadonlyMap<string, string[]>): ResourceChange[] {
+  return phase.steps.filter(isShown).map((step) => toChange(step, changed.get(step.urn) ?? []));
 }
 
 /** How many resources get which operation, as the engine counted. */

@@ -5,11 +5,11 @@ import { SemVer } from 'semver';
 export interface CommandResult {
   stdout: string;
   stderr: string;
-  code: number | null;
+  code: number;
 }
 
-/** Runs the engine once, with exactly these arguments. */
-export type ExecuteCommand = (args: string[], output: { onStdout(text: string): void; onStderr(text: string): void }) => Promise<CommandResult>;
+/** Runs the engine once, with exactly these arguments; both streams go to `onOutput`. */
+export type ExecuteCommand = (args: string[], onOutput: (text: string) => void) => Promise<CommandResult>;
 
 /** The engine ended with another code than 0; the adapter finds out why from its events and output. */
 export class EngineCommandError extends Error {
@@ -44,7 +44,6 @@ export function createPulumiCommand(options: {
   extra: string[];
   execute: ExecuteCommand;
 }): PulumiCommand {
-  const ignore = () => undefined;
   const command = {
     command: options.command,
     version: new SemVer(options.version),
@@ -52,14 +51,13 @@ export function createPulumiCommand(options: {
       args: string[],
       _cwd: string,
       _env: Record<string, string>,
-      onOutput: (text: string) => void = ignore,
-      onError: (text: string) => void = ignore,
+      onOutput: (text: string) => void = () => undefined,
     ): Promise<CommandResult> {
       const answer = ANSWERED[args.slice(0, 2).join(' ')];
       if (answer !== undefined) return { stdout: answer, stderr: '', code: 0 };
       const extra = args[0] === 'stack' ? [] : options.extra;
       const complete = [...withoutSkipPreview(args), ...extra, '--non-interactive'];
-      const result = await options.execute(complete, { onStdout: onOutput, onStderr: onError });
+      const result = await options.execute(complete, onOutput);
       if (result.code !== 0) throw new EngineCommandError(result);
       return result;
     },

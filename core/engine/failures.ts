@@ -8,7 +8,7 @@ export type EngineOperation = 'preview' | 'apply' | 'refresh' | 'drift' | 'state
 /** Everything known about an engine process that did not end well. */
 export interface EngineFailure {
   operation: EngineOperation;
-  code: number | null;
+  code: number;
   /** End of stderr and stdout, scrubbed. */
   text: string;
   log: EventLog;
@@ -117,9 +117,4 @@ export function classifyFailure(failure: EngineFailure): ReconcileError {
 /** A stream that was cut reads as "nothing to do"; its result is not believed. */
 export function eventsIncomplete(operation: EngineOperation): ReconcileError {
   return transient('EventsIncomplete', `the ${operation}'s event stream was cut, so what it found is not known; it is tried again`);
-}
-
-/** The run was stopped at its time limit. */
-export function timedOut(operation: EngineOperation, timeoutMs: number): ReconcileError {
-  return transient('TimedOut', `the ${operation} did not end within ${Math.round(timeoutMs / 1000)} s and was stopped; see spec.timeouts`);
 }

@@ -9,13 +9,26 @@ const MAX_SHOWN_CHARS = 1024;
 const HEAD_CHARS = 200;
 const UNKNOWN_SHOWN = '(known after apply)';
 
+/** The engine's mark for special values, and the one of a secret (sdk/go/common/resource/sig). */
+const SIGNATURE = '4dabf18193072939515e22adb298388d';
+const SECRET_SIGNATURE = '1b47061264138c4ac30d75fd1eb44270';
+
+/** What stands in the place of every secret. */
+export const SECRET = '[secret]';
+
 function isProperties(value: unknown): value is Properties {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A value as people see it: unknowns named, long texts cut with their digest, so that a hidden difference still shows. */
+/** Whether a value is a secret as events carry it, its content already replaced by the engine. */
+export function isSecret(value: unknown): boolean {
+  return isProperties(value) && value[SIGNATURE] === SECRET_SIGNATURE;
+}
+
+/** A value as people see it: secrets and unknowns named, long texts cut with their digest, so that a hidden difference still shows. */
 export function shown(value: unknown): unknown {
   if (value === UNKNOWN) return UNKNOWN_SHOWN;
+  if (isSecret(value)) return SECRET;
   if (Array.isArray(value)) return value.map(shown);
   if (isProperties(value)) return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, shown(item)]));
   if (typeof value !== 'string' || value.length <= MAX_SHOWN_CHARS) return value;
@@ -47,7 +60,8 @@ function joinPath(path: string, key: string): string {
 }
 
 function differences(path: string, before: unknown, after: unknown, found: PropertyDiff[]): void {
-  if (isProperties(before) && isProperties(after)) {
+  if (isSecret(before) && isSecret(after)) return;
+  if (isProperties(before) && isProperties(after) && !isSecret(before) && !isSecret(after)) {
     for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
       differences(joinPath(path, key), before[key], after[key], found);
     }

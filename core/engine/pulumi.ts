@@ -1,6 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ReconcileError, stalled, transient } from '../domain/errors.ts';
+import type { ResourceChange } from '../domain/plan.ts';
 import { changeSummary, resourceChanges } from './changes.ts';
 import { ABSENT, parseExport, parseStateFile } from './checkpoint.ts';
 import { liveDrift, pendingChanges, refreshedResources } from './drift.ts';
@@ -8,7 +9,7 @@ import type { EventLog, Phase } from './events.ts';
 import { openGate } from './gate-server.ts';
 import { GATE_VARIABLE } from './host/gate.ts';
 import { releaseOwnLocks } from './locks.ts';
-import { planFileHash } from './plan-file.ts';
+import { changedInputs, planFileHash } from './plan-file.ts';
 import type { ApplyRequest, ApplyResult, Checkpoint, DriftResult, Engine, EngineRequest, EngineVersions, PreviewResult } from './port.ts';
 import { pendingAnswerFlags } from './pending.ts';
 import type { EngineOptions } from './run-engine.ts';
@@ -27,33 +28,40 @@ function phaseOf(log: EventLog, index: number): Phase {
   return phase;
 }
 
-async function previewOnce(session: Session, planPath: string | undefined): Promise<Phase> {
+interface Planned {
+  phase: Phase;
+  changes: ResourceChange[];
+  plan: Buffer;
+}
+
+async function previewOnce(session: Session, operation: 'preview' | 'drift', runDir: string): Promise<Planned> {
+  const planPath = join(runDir, 'plan.json');
+  // A plan of an earlier attempt must never pass for this one's.
+  await rm(planPath, { force: true });
   const log = await session.run({
-    operation: planPath === undefined ? 'drift' : 'preview',
+    operation,
     phases: 1,
     extra: NO_REFRESH,
-    run: (stack, options) => stack.preview({ ...options, ...(planPath === undefined ? {} : { plan: planPath }) }),
+    run: (stack, options) => stack.preview({ ...options, plan: planPath }),
   });
-  return phaseOf(log, 0);
+  const plan = await readFile(planPath);
+  const phase = phaseOf(log, 0);
+  return { phase, plan, changes: resourceChanges(phase, changedInputs(plan)) };
 }
 
 /** The first preview of a stack finds no state; only then one is made, so that no other preview pays for the question. */
-async function previewOrInit(session: Session, stack: string, planPath: string): Promise<Phase> {
+async function previewOrInit(session: Session, request: EngineRequest): Promise<Planned> {
   try {
-    return await previewOnce(session, planPath);
+    return await previewOnce(session, 'preview', request.runDir);
   } catch (error) {
     if (!(error instanceof ReconcileError) || error.reason !== 'StateRegressed') throw error;
-    await session.print(['stack', 'init', '--no-select', '--stack', stack]);
-    return previewOnce(session, planPath);
+    await session.print(['stack', 'init', '--no-select', '--stack', request.identity.stack]);
+    return previewOnce(session, 'preview', request.runDir);
   }
 }
 
 async function preview(engine: VersionedOptions, request: EngineRequest): Promise<PreviewResult> {
-  const planPath = join(request.runDir, 'plan.json');
-  await rm(planPath, { force: true });
-  const phase = await previewOrInit(await openSession(engine, request), request.identity.stack, planPath);
-  const plan = await readFile(planPath);
-  const changes = resourceChanges(phase);
+  const { phase, plan, changes } = await previewOrInit(await openSession(engine, request), request);
   return {
     changes,
     summary: changeSummary(phase),
@@ -110,8 +118,8 @@ async function drift(engine: VersionedOptions, request: EngineRequest): Promise<
     run: (stack, options) => stack.previewRefresh(options),
   });
   const live = phaseOf(refreshed, 0);
-  const planned = await previewOnce(session, undefined);
-  return { items: [...liveDrift(live), ...pendingChanges(resourceChanges(planned))], resources: refreshedResources(live) };
+  const planned = await previewOnce(session, 'drift', request.runDir);
+  return { items: [...liveDrift(live), ...pendingChanges(planned.changes)], resources: refreshedResources(live) };
 }
 
 /**

@@ -1,35 +1,53 @@
-import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { runEngineProcess, type EngineProcessResult } from './process.ts';
 import type { EngineRequest } from './port.ts';
+import { stateFolder } from './state-files.ts';
 
+/** How an installation runs its engine. */
 export interface EngineOptions {
+  /** Folder of the pulumi binary and the launchers beside it. */
   engineDir: string;
+  /** Our own Node.js, which runs the language host and the programs. */
   nodePath: string;
+  isolation: 'namespaces' | 'none';
+  /** Host folders no run may see, above all the data folder. */
+  hiddenDirs: string[];
+  /** Bytes of one operation's output that are kept. */
   maxOutputBytes: number;
+  /** Removes the secrets the worker knows, credentials above all, from output and messages. */
+  scrub(text: string): string;
 }
 
+/** One engine process of a request. */
 export interface EngineProcess {
   args: string[];
   environment: Record<string, string>;
   timeoutMs: number;
-  onStdout(text: string): void;
-  onStderr(text: string): void;
+  maxOutputBytes: number;
+  onOutput(text: string): void;
 }
 
-export function runEngine(engine: EngineOptions, request: EngineRequest, run: EngineProcess): Promise<{ code: number | null; timedOut: boolean }> {
-  return new Promise((resolve, reject) => {
-    let late = false;
-    const child = spawn(join(engine.engineDir, 'pulumi'), run.args, { cwd: request.programDir, env: run.environment, stdio: ['ignore', 'pipe', 'pipe'] });
-    const timer = setTimeout(() => {
-      late = true;
-      child.kill('SIGKILL');
-    }, run.timeoutMs);
-    child.stdout.setEncoding('utf8').on('data', run.onStdout);
-    child.stderr.setEncoding('utf8').on('data', run.onStderr);
-    child.on('error', reject);
-    child.on('close', (code) => {
-      clearTimeout(timer);
-      resolve({ code, timedOut: late });
-    });
+const CHECKOUT = join(import.meta.dirname, '..', '..');
+
+/** What our language host needs of this checkout, and nothing of the rest. */
+const HOST_PARTS = ['core/engine/host', 'node_modules', 'package.json'].map((part) => join(CHECKOUT, part));
+
+/** Runs the engine once in its sandbox: it sees the toolchain, its run's folder, and its state where that is a folder. */
+export function runEngine(engine: EngineOptions, request: EngineRequest, process: EngineProcess): Promise<EngineProcessResult> {
+  const state = stateFolder(request.identity.backend);
+  return runEngineProcess({
+    ...process,
+    command: join(engine.engineDir, 'pulumi'),
+    env: process.environment,
+    cwd: request.programDir,
+    runId: request.runId,
+    sandbox: {
+      writableDirs: [request.runDir, ...(state === undefined ? [] : [dirname(state)])],
+      readOnlyDirs: [engine.engineDir, dirname(engine.nodePath), ...HOST_PARTS, ...request.readOnlyDirs],
+      hiddenDirs: engine.hiddenDirs,
+    },
+    guard: request.guard,
+    signal: request.signal,
+    isolation: engine.isolation,
   });
 }
