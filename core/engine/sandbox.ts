@@ -87,7 +87,8 @@ export function layout(system: string[], sandbox: Sandbox, probe: Probe): Entry[
   return entries;
 }
 
-function quote(text: string): string {
+/** A text as one word of a shell script. */
+export function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`;
 }
 

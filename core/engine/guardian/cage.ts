@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, lstatSync, mkdirSync, readFileSync, readlinkSync, realpathSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, lstatSync, mkdirSync, readFileSync, readlinkSync, realpathSync, statSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildScript, isWithin, layout, sealScript, SYSTEM_DIRS, SYSTEM_SETTINGS, type Sandbox } from '../sandbox.ts';
+import { buildScript, isWithin, layout, quote, sealScript, SYSTEM_DIRS, SYSTEM_SETTINGS, type Sandbox } from '../sandbox.ts';
 
 /** Where the new root is put together: one that nothing to be shown lies in. */
 const BASES = ['/media', '/srv', '/mnt', '/opt', '/home', '/var'];
@@ -51,10 +51,10 @@ function withRealPaths(paths: string[]): string[] {
  * @throws Error naming the step that failed.
  */
 export function enterCage(hostName: string, sandbox: Sandbox): void {
-  writeFileSync('/proc/sys/kernel/hostname', hostName);
   const shown = [...sandbox.writableDirs, ...sandbox.readOnlyDirs];
   const base = BASES.find((dir) => probe(dir) === 'folder' && !shown.some((path) => isWithin(path, dir) || isWithin(dir, path)));
   if (base === undefined) throw new Error(`the sandbox needs one of ${BASES.join(', ')} to be a folder it does not show`);
+  runScript('naming the host', `hostname ${quote(hostName)}`);
   runScript('making the root', `mount -t tmpfs -o size=8m,mode=755 root ${base}`);
   const system = copySystem(base);
   const hidden = withRealPaths([...sandbox.hiddenDirs, '/etc/ssl/private', '/etc/pki/tls/private']);

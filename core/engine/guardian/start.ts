@@ -80,7 +80,7 @@ function listen(child: ChildProcess, reports: Readable) {
   );
   const early = ended.then((end) => {
     const why = end.type === 'failed' ? end.message : 'its guardian ended at once';
-    throw stalled('IsolationUnavailable', `The sandbox of the run could not be made: ${why}. Check that user namespaces are allowed on this machine, or set PLUMBLINE_ISOLATION=none.`);
+    throw stalled('IsolationUnavailable', `The sandbox of the run could not be made: ${why}.`);
   });
   early.catch(() => undefined);
   return {
