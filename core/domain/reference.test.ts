@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ReconcileError } from './errors.ts';
-import { apiHost, formatRepository, formatRevision, isDigest, isTag, parseReference, parseRepository } from './reference.ts';
+import {
+  apiHost,
+  formatRepository,
+  formatRevision,
+  isDigest,
+  isTag,
+  parseReference,
+  parseRepository,
+} from './reference.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 
@@ -48,18 +56,27 @@ describe('parseRepository', () => {
     [`oci://r.io/${'a'.repeat(600)}`, '512'],
   ])('refuses %s, saying %s', (text, part) => {
     expect(() => parseRepository(text)).toThrow(part);
-    expect(() => parseRepository(text)).toThrow(expect.objectContaining({ kind: 'stalled', reason: 'InvalidReference' }));
+    expect(() => parseRepository(text)).toThrow(
+      expect.objectContaining({ kind: 'stalled', reason: 'InvalidReference' }),
+    );
   });
 
   it('answers any text with a repository that formats back, or a ReconcileError', () => {
-    const pieces = fc.array(fc.constantFrom('oci://', 'r.io', ':', '/', '@', 'a', '.', '-', '_', '[', ']', '5', '\0', 'é'));
-    const texts = fc.oneof(fc.string(), pieces.map((list) => `oci://${list.join('')}`));
+    const pieces = fc.array(
+      fc.constantFrom('oci://', 'r.io', ':', '/', '@', 'a', '.', '-', '_', '[', ']', '5', '\0', 'é'),
+    );
+    const texts = fc.oneof(
+      fc.string(),
+      pieces.map((list) => `oci://${list.join('')}`),
+    );
     fc.assert(
       fc.property(texts, (text) => {
         try {
           const repository = parseRepository(text);
           expect(parseRepository(formatRepository(repository))).toEqual(repository);
-          expect(new URL(`https://${apiHost(repository.host)}/v2/${repository.name}/`).pathname).toBe(`/v2/${repository.name}/`);
+          expect(new URL(`https://${apiHost(repository.host)}/v2/${repository.name}/`).pathname).toBe(
+            `/v2/${repository.name}/`,
+          );
         } catch (error) {
           if (!(error instanceof ReconcileError)) throw error;
         }

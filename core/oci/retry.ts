@@ -40,7 +40,9 @@ export async function withRetries<T>(policy: RetryPolicy, signal: AbortSignal, a
     } catch (error) {
       const delay = tries + 1 < policy.attempts ? delayOf(error, tries, policy) : undefined;
       if (delay === undefined) throw error;
-      await sleep(delay, undefined, { signal });
+      await sleep(delay, undefined, { signal }).catch((stopped: unknown) => {
+        throw signal.aborted ? signal.reason : stopped;
+      });
     }
   }
 }
