@@ -1,4 +1,6 @@
 import { dirname, join } from 'node:path';
+import type { Scrubber } from '../scrubber.ts';
+import { buildEnvironment, certificatePaths } from './environment.ts';
 import { runEngineProcess, type EngineProcessResult } from './process.ts';
 import type { EngineRequest } from './port.ts';
 import { stateFolder } from './state-files.ts';
@@ -14,14 +16,17 @@ export interface EngineOptions {
   hiddenDirs: string[];
   /** Bytes of one operation's output that are kept. */
   maxOutputBytes: number;
-  /** Removes the secrets the worker knows, credentials above all, from output and messages. */
-  scrub(text: string): string;
+  /** Knows the credentials of a run already; config secrets and passphrases are registered here. */
+  scrubber: Scrubber;
+  /** The worker's own environment, of which a run gets the certificate variables and nothing else. */
+  ownEnvironment: Record<string, string | undefined>;
 }
 
 /** One engine process of a request. */
 export interface EngineProcess {
   args: string[];
-  environment: Record<string, string>;
+  /** Added to the environment every process of the request has. */
+  extraEnvironment: Record<string, string>;
   timeoutMs: number;
   maxOutputBytes: number;
   onOutput(text: string): void;
@@ -35,15 +40,31 @@ const HOST_PARTS = ['core/engine/host', 'node_modules', 'package.json'].map((par
 /** Runs the engine once in its sandbox: it sees the toolchain, its run's folder, and its state where that is a folder. */
 export function runEngine(engine: EngineOptions, request: EngineRequest, process: EngineProcess): Promise<EngineProcessResult> {
   const state = stateFolder(request.identity.backend);
+  const command = join(engine.engineDir, 'pulumi');
+  const environment = buildEnvironment({
+    runDir: request.runDir,
+    engine: command,
+    node: engine.nodePath,
+    backendUrl: request.identity.backend,
+    passphrase: request.passphrase,
+    environment: request.environment,
+    own: engine.ownEnvironment,
+  });
   return runEngineProcess({
     ...process,
-    command: join(engine.engineDir, 'pulumi'),
-    env: process.environment,
+    command,
+    env: { ...environment, ...process.extraEnvironment },
     cwd: request.programDir,
     runId: request.runId,
     sandbox: {
       writableDirs: [request.runDir, ...(state === undefined ? [] : [dirname(state)])],
-      readOnlyDirs: [engine.engineDir, dirname(engine.nodePath), ...HOST_PARTS, ...request.readOnlyDirs],
+      readOnlyDirs: [
+        engine.engineDir,
+        dirname(engine.nodePath),
+        ...HOST_PARTS,
+        ...certificatePaths(engine.ownEnvironment),
+        ...request.readOnlyDirs,
+      ],
       hiddenDirs: engine.hiddenDirs,
     },
     guard: request.guard,

@@ -1,12 +1,12 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LocalWorkspace, Stack as PulumiStack } from '@pulumi/pulumi/automation/index.js';
+import type { Scrubber } from '../scrubber.ts';
 import { createPulumiCommand, EngineCommandError } from './command.ts';
 import { isComplete, newEventLog, recordEvent, type EngineEvent, type EventLog } from './events.ts';
 import { classifyFailure, eventsIncomplete, type EngineOperation } from './failures.ts';
-import { createScrub, createScrubbedOutput } from './scrubbed-output.ts';
 import type { EngineRequest } from './port.ts';
-import { engineEnvironment } from './run-environment.ts';
+import { runFolders } from './environment.ts';
 import { runEngine, type EngineOptions } from './run-engine.ts';
 import { writeSettings } from './settings.ts';
 import { stateFolder } from './state-files.ts';
@@ -41,9 +41,19 @@ export interface Session {
   print(args: string[]): Promise<string>;
 }
 
-function secretsOf(request: EngineRequest): string[] {
-  const config = Object.values(request.config).filter((item) => item.secret);
-  return [request.passphrase, ...config.map(({ value }) => (typeof value === 'string' ? value : JSON.stringify(value)))];
+/** The worker registers what it reads; this holds for callers that do not, and costs nothing twice. */
+function registerSecrets(scrubber: Scrubber, request: EngineRequest): void {
+  scrubber.register(request.passphrase);
+  for (const { value, secret } of Object.values(request.config)) {
+    if (secret) scrubber.register(typeof value === 'string' ? value : JSON.stringify(value));
+  }
+}
+
+/** Folders that must be there before the sandbox shows them. */
+async function makeFolders({ runDir, identity }: EngineRequest): Promise<void> {
+  const state = stateFolder(identity.backend);
+  const folders = [...Object.values(runFolders(runDir)), ...(state === undefined ? [] : [dirname(state)])];
+  for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 });
 }
 
 /** Makes the run's folders and settings; each operation after it starts one engine process. */
@@ -51,11 +61,9 @@ export async function openSession(engine: EngineOptions & { version: string }, r
   const { runDir, programDir, identity } = request;
   const configFile = join(runDir, 'settings.yaml');
   const deadline = performance.now() + request.timeoutMs;
-  const own = createScrub(secretsOf(request));
-  const scrub = (text: string) => engine.scrub(own(text));
-  const state = stateFolder(identity.backend);
-  const folders = [join(runDir, 'home'), join(runDir, 'tmp'), ...(state === undefined ? [] : [dirname(state)])];
-  for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 });
+  const { scrubber } = engine;
+  registerSecrets(scrubber, request);
+  await makeFolders(request);
   await writeSettings(configFile, {
     ...identity,
     programDir,
@@ -64,10 +72,10 @@ export async function openSession(engine: EngineOptions & { version: string }, r
     config: request.config,
   });
 
-  const run = (args: string[], environment: Record<string, string>, output: { limit: number; onOutput(text: string): void }) =>
+  const run = (args: string[], extraEnvironment: Record<string, string>, output: { limit: number; onOutput(text: string): void }) =>
     runEngine(engine, request, {
       args,
-      environment: { ...engineEnvironment(engine, request), ...environment },
+      extraEnvironment,
       timeoutMs: Math.max(1, deadline - performance.now()),
       maxOutputBytes: output.limit,
       onOutput: output.onOutput,
@@ -87,19 +95,22 @@ export async function openSession(engine: EngineOptions & { version: string }, r
   function failure(operation: EngineOperation, log: EventLog, thrown: unknown): unknown {
     if (!(thrown instanceof EngineCommandError)) return thrown;
     const { code, stdout, stderr } = thrown.result;
-    return classifyFailure({ operation, code, log, scrub, text: `${stdout}\n${stderr}`.replaceAll(`${programDir}/`, '') });
+    return classifyFailure({ operation, code, log, scrub: (said) => scrubber.scrub(said), text: `${stdout}\n${stderr}`.replaceAll(`${programDir}/`, '') });
   }
 
   return {
     async run(operation) {
       const log = newEventLog();
-      const output = createScrubbedOutput(scrub, (text) => request.onOutput(text));
+      const output = scrubber.stream();
+      const pass = (text: string) => {
+        if (text !== '') request.onOutput(text);
+      };
       try {
         await operation.run(await openStack(operation), {
           color: 'never',
           configFile,
           suppressProgress: true,
-          onOutput: (text) => output.write(text),
+          onOutput: (text) => pass(output.write(text)),
           // The stream's JSON as apitype/events.go writes it; the engine is the one trusted source of it.
           onEvent: (event) => recordEvent(log, event as EngineEvent),
           ...(request.targets.length === 0 ? {} : { target: request.targets }),
@@ -107,7 +118,7 @@ export async function openSession(engine: EngineOptions & { version: string }, r
       } catch (thrown) {
         throw failure(operation.operation, log, thrown);
       } finally {
-        output.flush();
+        pass(output.end());
       }
       if (!isComplete(log, operation.phases)) throw eventsIncomplete(operation.operation);
       return log;
