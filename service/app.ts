@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyError } from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyError } from 'fastify';
 import { guardRoutes } from './auth.ts';
 import type { App, RouteDeps, ServiceDeps } from './deps.ts';
-import { createMetrics } from './metrics.ts';
+import { createServiceMetrics } from './metrics.ts';
 import { openApi } from './openapi.ts';
 import { asProblem, notFound, Problem, sendProblem } from './problem.ts';
 import { registerRoutes } from './routes/table.ts';
@@ -36,9 +36,10 @@ function answerErrors(app: App, deps: RouteDeps): void {
 
 /** Builds the HTTP service; nothing listens yet. Routes, their schemas and the authorization table are checked at `ready()`. */
 export function buildApp(base: ServiceDeps): App {
-  const deps: RouteDeps = { ...base, metrics: createMetrics(true) };
+  const deps: RouteDeps = { ...base, metrics: createServiceMetrics() };
+  const loggerInstance: FastifyBaseLogger = deps.logger;
   const app = fastify({
-    loggerInstance: deps.logger,
+    loggerInstance,
     bodyLimit: BODY_LIMIT,
     ...TIMEOUTS,
     http: { headersTimeout: 10_000, maxHeaderSize: 32 * 1024 },

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { authorize, isRouteId, ROUTES, type Principal, type RouteId } from '#core/domain/authorize.ts';
-import { findTenant } from '#core/store/tenants.ts';
-import { findToken } from '#core/store/tokens.ts';
+import { getTenant } from '#core/store/tenants.ts';
+import { findToken, hashToken } from '#core/store/tokens.ts';
 import type { App, RouteDeps } from './deps.ts';
 import { notFound, Problem } from './problem.ts';
 
@@ -23,11 +22,6 @@ export function principalOf(request: FastifyRequest): Principal {
   const principal = principals.get(request);
   if (principal === undefined) throw new Error('an open route asked for the principal of its request');
   return principal;
-}
-
-/** What is stored and looked up of a token. */
-export function hashToken(token: string): Buffer {
-  return createHash('sha256').update(token).digest();
 }
 
 /** The bearer of the request's token. Looked up by hash, so the time of the look-up says nothing about a token. */
@@ -60,7 +54,7 @@ async function admit(deps: RouteDeps, request: FastifyRequest, route: RouteId): 
   }
   if (principal === undefined) return;
   principals.set(request, principal);
-  const known = tenant === undefined || principal.tenant !== null || (await findTenant(deps.db, tenant)) !== undefined;
+  const known = tenant === undefined || principal.tenant !== null || (await getTenant(deps.db, tenant)) !== undefined;
   if (!known) throw notFound(`tenant ${tenant}`);
 }
 

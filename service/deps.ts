@@ -1,23 +1,28 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import type { FastifyInstance, RawReplyDefaultExpression, RawRequestDefaultExpression, RawServerDefault } from 'fastify';
-import type { Kysely } from 'kysely';
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
 import type { Logger } from 'pino';
-import type { Config } from '#core/config.ts';
 import type { Ring } from '#core/queue.ts';
+import type { Scrubber } from '#core/scrubber.ts';
 import type { MasterKey } from '#core/secrets.ts';
-import type { Schema } from '#core/store/schema.ts';
+import type { Database } from '#core/store/database.ts';
 import type { ServiceMetrics } from './metrics.ts';
 
 /** Everything the service needs, built once in `main.ts` or by a test. */
 export interface ServiceDeps {
-  db: Kysely<Schema>;
-  /** The doorbell; a failing one costs only time, the sweep finds what is due. */
-  ring: Ring['ring'];
-  /** Whether Redis answers, for `/readyz`. */
-  pingRedis(): Promise<void>;
+  db: Database;
+  /** The doorbell; one that is out of order costs only time, the sweep finds what is due. */
+  ring: Pick<Ring, 'ring' | 'ping' | 'waiting'>;
   masterKey: MasterKey;
   logger: Logger;
-  config: Config;
+  /** Learns every secret the moment it is read. */
+  scrubber: Pick<Scrubber, 'register'>;
+  /** For what is shown (ages); what decides takes the database's clock. */
   now(): Date;
 }
 
@@ -31,6 +36,6 @@ export type App = FastifyInstance<
   RawServerDefault,
   RawRequestDefaultExpression,
   RawReplyDefaultExpression,
-  Logger,
+  FastifyBaseLogger,
   TypeBoxTypeProvider
 >;

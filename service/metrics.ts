@@ -1,39 +1,23 @@
-import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client';
+import { Histogram } from 'prom-client';
+import { createMetrics, type Metrics } from '#core/metrics.ts';
 
-/** What the service counts; one registry per app, so that tests do not share meters. */
-export interface ServiceMetrics {
-  registry: Registry;
+/** What the service counts, in one registry per app. */
+export interface ServiceMetrics extends Metrics {
   /** Seconds of answering, by route of the table, method and status. */
   requests: Histogram<'route' | 'method' | 'status'>;
-  /** Webhooks by format and what became of them. */
-  hooks: Counter<'type' | 'outcome'>;
-  /** Rings that failed; their stacks wait for the sweep. */
-  ringFailures: Counter;
 }
 
-/** Makes the meters; `withProcess` adds those of Node.js itself. */
-export function createMetrics(withProcess: boolean): ServiceMetrics {
-  const registry = new Registry();
-  if (withProcess) collectDefaultMetrics({ register: registry });
+/** Makes the meters of a service process. */
+export function createServiceMetrics(): ServiceMetrics {
+  const metrics = createMetrics({ withProcess: true });
   return {
-    registry,
+    ...metrics,
     requests: new Histogram({
       name: 'plumbline_http_request_seconds',
       help: 'Time to answer a request',
       labelNames: ['route', 'method', 'status'],
       buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
-      registers: [registry],
-    }),
-    hooks: new Counter({
-      name: 'plumbline_hooks_total',
-      help: 'Webhooks by format and outcome',
-      labelNames: ['type', 'outcome'],
-      registers: [registry],
-    }),
-    ringFailures: new Counter({
-      name: 'plumbline_ring_failures_total',
-      help: 'Rings that failed; the sweep finds their stacks',
-      registers: [registry],
+      registers: [metrics.registry],
     }),
   };
 }

@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { ProblemView } from '#core/domain/view.ts';
+import { Conflict } from '#core/store/conflict.ts';
 
 /** Every kind of refusal, with its status and title; the code is the last part of the problem's `type`. */
 export const PROBLEMS = {
@@ -77,6 +78,7 @@ const AWAY: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE'
 /** The problem a thrown value is answered with; undefined for a defect, which is logged and told nothing about. */
 export function asProblem(error: unknown): Problem | undefined {
   if (error instanceof Problem) return error;
+  if (error instanceof Conflict) return new Problem('conflict', error.message);
   if (!(error instanceof Error)) return undefined;
   const fastifyError: Partial<FastifyError> = error;
   if (fastifyError.validation !== undefined) return fromValidation(error as FastifyError);

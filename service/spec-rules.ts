@@ -1,6 +1,8 @@
 import semver from 'semver';
 import { parseDuration } from '#core/domain/duration.ts';
+import { asReconcileError } from '#core/domain/errors.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
+import { parseRepository } from '#core/domain/reference.ts';
 
 export interface SpecError {
   /** Path in the manifest, as in `spec/source/ref`. */
@@ -29,15 +31,17 @@ function durationErrors(spec: StackSpec): SpecError[] {
   });
 }
 
-/** `host[:port]/name…` without tag or digest; the grammar of names is the distribution spec's. */
-const REPOSITORY = /^oci:\/\/([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+$/;
+function repositoryErrors(repository: string): SpecError[] {
+  try {
+    parseRepository(repository);
+    return [];
+  } catch (error) {
+    return [{ path: 'spec/source/repository', message: asReconcileError(error).message }];
+  }
+}
 
 function sourceErrors({ repository, ref, path }: StackSpec['source']): SpecError[] {
-  const errors: SpecError[] = [];
-  if (!REPOSITORY.test(repository)) {
-    const message = `${repository} is not oci://host[:port]/name; tag and digest belong into spec.source.ref`;
-    errors.push({ path: 'spec/source/repository', message });
-  }
+  const errors = repositoryErrors(repository);
   if (ref.semver !== undefined && semver.validRange(ref.semver) === null) {
     errors.push({ path: 'spec/source/ref/semver', message: `${ref.semver} is not a semver range` });
   }

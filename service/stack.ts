@@ -1,24 +1,56 @@
 import type { FastifyRequest } from 'fastify';
-import { getStack } from '#core/store/stacks.ts';
+import type { StackView } from '#core/domain/view.ts';
+import { actorOf } from '#core/domain/authorize.ts';
+import type { QueueName } from '#core/queue.ts';
+import { getRun, liveRun, type RunRow } from '#core/store/runs.ts';
+import { getStack, type StackRow } from '#core/store/stacks.ts';
+import { liveWorkers } from '#core/store/workers.ts';
+import { principalOf } from './auth.ts';
 import type { RouteDeps } from './deps.ts';
 import { notFound } from './problem.ts';
+import { stackView } from './views.ts';
+import type { Surroundings } from './why.ts';
 
 /** The stack a path names. @throws Problem(not-found) */
-export async function requireStack(deps: RouteDeps, at: { tenant: string; stack: string }) {
+export async function requireStack(deps: RouteDeps, at: { tenant: string; stack: string }): Promise<StackRow> {
   const stack = await getStack(deps.db, at.tenant, at.stack);
   if (stack === undefined) throw notFound(`stack ${at.stack} of tenant ${at.tenant}`);
   return stack;
 }
 
-/**
- * Rings for a stack after its request is in the database. A bell that does not work is logged and counted only: what
- * was asked is written down, and the sweep finds it (rule 2 of the design).
- */
-export async function ringStack(deps: RouteDeps, request: FastifyRequest, stackId: string): Promise<void> {
-  try {
-    await deps.ring(stackId);
-  } catch (error) {
-    deps.metrics.ringFailures.inc();
-    request.log.warn({ err: error, stackId }, 'the ring failed; the sweep finds the stack');
-  }
+/** The run a path names. @throws Problem(not-found) */
+export async function requireRun(
+  deps: RouteDeps,
+  at: { tenant: string; stack: string; number: number },
+): Promise<RunRow> {
+  const stack = await requireStack(deps, at);
+  const run = await getRun(deps.db, at.tenant, stack.id, at.number);
+  if (run === undefined) throw notFound(`run ${at.number} of stack ${at.stack}`);
+  return run;
+}
+
+/** What explains a stack beside its row. */
+export async function surroundings(deps: RouteDeps, tenant: string): Promise<Surroundings> {
+  const workers = await liveWorkers(deps.db, { tenant });
+  return { now: deps.now(), hasWorker: workers.length > 0 };
+}
+
+/** The stack with its unfinished run, as it is answered. */
+export async function showStack(deps: RouteDeps, stack: StackRow): Promise<StackView> {
+  return stackView(stack, await liveRun(deps.db, stack.id), await surroundings(deps, stack.tenant));
+}
+
+/** What a store function wants to know of a request on a stack. @throws Problem(not-found) */
+export async function requestOn(deps: RouteDeps, request: FastifyRequest, at: { tenant: string; stack: string }) {
+  const stack = await requireStack(deps, at);
+  return { tenant: stack.tenant, stackId: stack.id, by: actorOf(principalOf(request)) };
+}
+
+/** Rings for a stack after its request is in the database. It never fails: what is not heard is found by the sweep. */
+export async function ringStack(
+  deps: RouteDeps,
+  at: { tenant: string; stackId: string },
+  queue: QueueName = 'reconcile',
+): Promise<void> {
+  await deps.ring.ring(at.tenant, at.stackId, queue);
 }

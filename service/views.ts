@@ -16,7 +16,6 @@ import type {
 import type {
   ApprovalsTable,
   DriftItemsTable,
-  EventsTable,
   PlansTable,
   ReceiversTable,
   RevisionsTable,
@@ -24,9 +23,10 @@ import type {
   SecretsTable,
   StacksTable,
   TenantsTable,
-  TokensTable,
 } from '#core/store/schema.ts';
-import { explain } from './why.ts';
+import type { EventRow } from '#core/store/events.ts';
+import type { TokenRow } from '#core/store/tokens.ts';
+import { explain, type Surroundings } from './why.ts';
 
 const iso = (time: Date) => time.toISOString();
 const isoOrNull = (time: Date | null) => (time === null ? null : iso(time));
@@ -80,7 +80,7 @@ function appliedOf(row: Selectable<StacksTable>): StackView['status']['applied']
 }
 
 /** A stack as the API shows it. Sealed columns (settings, passphrase) stay behind. */
-export function stackView(row: Selectable<StacksTable>, live: Selectable<RunsTable> | undefined, now: Date): StackView {
+export function stackView(row: Selectable<StacksTable>, live: Selectable<RunsTable> | undefined, at: Surroundings): StackView {
   return {
     tenant: row.tenant,
     name: row.name,
@@ -102,7 +102,7 @@ export function stackView(row: Selectable<StacksTable>, live: Selectable<RunsTab
       driftRequested: row.drift_requested_seq > row.drift_handled_seq,
     },
     liveRun: live === undefined ? null : runView(live, row.name),
-    why: explain(row, live, now),
+    why: explain(row, live, at),
     createdAt: iso(row.created_at),
     updatedAt: iso(row.updated_at),
   };
@@ -145,7 +145,7 @@ export function driftItemView(row: Selectable<DriftItemsTable>, now: Date): Drif
 }
 
 /** An event with the names people use instead of ids. */
-export function eventView(row: Selectable<EventsTable> & { stack: string | null; run: number | null }): EventView {
+export function eventView(row: EventRow): EventView {
   return {
     id: row.id,
     type: row.type,
@@ -165,7 +165,7 @@ export function revisionView(row: Selectable<RevisionsTable>): RevisionView {
   return {
     revision: row.revision,
     digest: row.digest,
-    ordinal: Number(row.ordinal),
+    ordinal: row.ordinal,
     annotations: row.annotations,
     firstSeenAt: iso(row.first_seen_at),
     lastSeenAt: iso(row.last_seen_at),
@@ -190,7 +190,7 @@ export function receiverView(row: Selectable<ReceiversTable>, principal: Princip
 }
 
 /** A token without its hash. */
-export function tokenView(row: Omit<Selectable<TokensTable>, 'hash'>): TokenView {
+export function tokenView(row: TokenRow): TokenView {
   return {
     id: row.id,
     name: row.name,

@@ -47,5 +47,11 @@ it.each([
   ['Applied: 1.2.3', { ...rest, conditions: [condition('Ready', 'Applied', '1.2.3')] }, undefined],
   ['not looked at yet; due now', { ...rest, next_reconcile_at: now }, undefined],
 ])('says %s', (start, stack, live) => {
-  expect(explain(stack, live, now)).toMatch(new RegExp(`^${start.replace(/[()]/g, '\\$&')}`));
+  expect(explain(stack, live, { now, hasWorker: true })).toMatch(new RegExp(`^${start.replace(/[()]/g, '\\$&')}`));
+});
+
+it('says that a worker is missing before anything a worker would do', () => {
+  const alone = { now, hasWorker: false };
+  expect(explain({ ...rest, requested_seq: 2 }, undefined, alone)).toMatch(/^no worker serves this tenant/);
+  expect(explain(rest, run, alone)).toMatch(/^run 7 waits for an approval/);
 });

@@ -215,7 +215,7 @@ export const NewTokenView = Type.Object({
 });
 export type NewTokenView = Static<typeof NewTokenView>;
 
-export const APPLY_ACTIONS = ['created', 'configured', 'unchanged'] as const;
+export const APPLY_ACTIONS = ['created', 'changed', 'unchanged'] as const;
 export const AppliedView = Type.Object({
   kind: Type.String(),
   tenant: orNull(Type.String()),

@@ -1,13 +1,11 @@
 import { Type } from 'typebox';
-import { actorOf } from '#core/domain/authorize.ts';
 import { DriftItemView, PendingView, StackView } from '#core/domain/view.ts';
 import { listDrift } from '#core/store/drift.ts';
-import { liveRun } from '#core/store/runs.ts';
-import { answerPending, requestDrift, requestHeal } from '#core/store/stacks.ts';
-import { principalOf } from '../auth.ts';
+import { answerPending, requestDrift, requestHeal } from '#core/store/requests.ts';
+import type { StackRow } from '#core/store/stacks.ts';
 import type { App, RouteDeps } from '../deps.ts';
-import { requireStack, ringStack } from '../stack.ts';
-import { driftItemView, stackView } from '../views.ts';
+import { requestOn, requireStack, ringStack, showStack } from '../stack.ts';
+import { driftItemView } from '../views.ts';
 import { problems, StackParams } from './schema.ts';
 
 const base = '/v1/tenants/:tenant/stacks/:stack';
@@ -32,7 +30,10 @@ function driftRoutesOnly(app: App, deps: RouteDeps): void {
     },
   );
 
-  const asks = { check: requestDrift, heal: requestHeal };
+  const asks = {
+    check: { request: requestDrift, queue: 'drift', description: 'compare the live world now' },
+    heal: { request: requestHeal, queue: 'reconcile', description: 'repair exactly what the last check reported' },
+  } as const;
   for (const word of ['check', 'heal'] as const) {
     app.post(
       `${base}/drift/${word}`,
@@ -40,17 +41,16 @@ function driftRoutesOnly(app: App, deps: RouteDeps): void {
         config: { route: `drift.${word}` },
         schema: {
           tags,
-          description: word === 'check' ? 'compare the live world now' : 'repair exactly what the last check reported',
+          description: asks[word].description,
           params: StackParams,
           response: { 202: StackView, ...problems },
         },
       },
       async (request, reply) => {
-        const { id } = await requireStack(deps, request.params);
-        await asks[word](deps.db, id, actorOf(principalOf(request)));
-        await ringStack(deps, request, id);
-        const stack = await requireStack(deps, request.params);
-        return reply.code(202).send(stackView(stack, await liveRun(deps.db, id), deps.now()));
+        const on = await requestOn(deps, request, request.params);
+        const stack = await asks[word].request(deps.db, on);
+        await ringStack(deps, on, asks[word].queue);
+        return reply.code(202).send(await showStack(deps, stack));
       },
     );
   }
@@ -67,7 +67,7 @@ const AnswerBody = Type.Union([
 
 function pendingRoutes(app: App, deps: RouteDeps): void {
   const tags = ['stacks'];
-  const pendingOf = (stack: Awaited<ReturnType<typeof requireStack>>) => ({
+  const pendingOf = (stack: StackRow) => ({
     operations: stack.pending_operations ?? [],
     answers: stack.pending_answers ?? [],
   });
@@ -99,10 +99,10 @@ function pendingRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const { id } = await requireStack(deps, request.params);
-      await answerPending(deps.db, id, { ...request.body, by: actorOf(principalOf(request)) });
-      await ringStack(deps, request, id);
-      return reply.code(202).send(pendingOf(await requireStack(deps, request.params)));
+      const on = await requestOn(deps, request, request.params);
+      const stack = await answerPending(deps.db, { ...on, answer: { ...request.body, by: on.by } });
+      await ringStack(deps, on);
+      return reply.code(202).send(pendingOf(stack));
     },
   );
 }

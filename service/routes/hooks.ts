@@ -2,22 +2,21 @@ import { Type } from 'typebox';
 import type { FastifyRequest } from 'fastify';
 import { ProblemView } from '#core/domain/view.ts';
 import { recordDelivery } from '#core/store/deliveries.ts';
-import { findByPath } from '#core/store/receivers.ts';
-import { requestReconcileByRepository } from '#core/store/stacks.ts';
+import { findByPath, type ReceiverRow } from '#core/store/receivers.ts';
+import { requestReconcileByRepository } from '#core/store/requests.ts';
 import type { App, RouteDeps } from '../deps.ts';
 import { notFound, Problem } from '../problem.ts';
+import { followedRepositories } from '../receivers/followed.ts';
 import type { Delivery, PushEvent } from '../receivers/receiver.ts';
 import { RECEIVERS } from '../receivers/table.ts';
-import { openSecretKey } from '../secrets.ts';
+import { openSecret } from '../secrets.ts';
 import { ringStack } from '../stack.ts';
 
 /** Bytes of a hook's body, refused before the path is looked up. */
 export const HOOK_BODY_LIMIT = 3 * 1024 * 1024;
 
-type Receiver = NonNullable<Awaited<ReturnType<typeof findByPath>>>;
-
 /** Notes the events and the requests they lead to in one transaction; returns the stacks to ring for. */
-async function accept(deps: RouteDeps, receiver: Receiver, events: PushEvent[]): Promise<{ stacks: string[]; repeated: number }> {
+async function accept(deps: RouteDeps, receiver: ReceiverRow, events: PushEvent[]): Promise<{ stacks: string[]; repeated: number }> {
   const stacks = new Set<string>();
   let repeated = 0;
   await deps.db.transaction().execute(async (trx) => {
@@ -29,14 +28,17 @@ async function accept(deps: RouteDeps, receiver: Receiver, events: PushEvent[]):
         repeated += 1;
         continue;
       }
-      for (const id of await requestReconcileByRepository(trx, tenant, event.repository)) stacks.add(id);
+      for (const repository of await followedRepositories(trx, tenant, event.repository)) {
+        const push = { tenant, repository, by: `receiver/${name}` };
+        for (const id of await requestReconcileByRepository(trx, push)) stacks.add(id);
+      }
     }
   });
   return { stacks: [...stacks], repeated };
 }
 
-async function read(deps: RouteDeps, receiver: Receiver, request: FastifyRequest): Promise<Delivery> {
-  const secret = await openSecretKey(deps, receiver.tenant, { secret: receiver.secret, key: receiver.secret_key });
+async function read(deps: RouteDeps, receiver: ReceiverRow, request: FastifyRequest): Promise<Delivery> {
+  const secret = (await openSecret(deps, receiver.tenant, receiver.secret))?.[receiver.secret_key];
   if (secret === undefined) {
     request.log.warn({ tenant: receiver.tenant, receiver: receiver.name }, 'the secret of a receiver does not exist');
     throw new Problem('unavailable', 'the receiver cannot check who sends: the secret it names does not exist');
@@ -59,7 +61,8 @@ export function hookRoutes(app: App, deps: RouteDeps): void {
     ignored: Type.Integer({ description: 'events that name no version' }),
   });
   const answers = { 202: Accepted, '4xx': ProblemView, '5xx': ProblemView };
-  const count = (type: string, outcome: string) => deps.metrics.hooks.inc({ type, outcome });
+  const count = ({ tenant, type }: Pick<ReceiverRow, 'tenant' | 'type'>, outcome: string) =>
+    deps.metrics.webhooks.inc({ tenant, type, outcome });
 
   app.post(
     '/hooks/:path',
@@ -70,30 +73,27 @@ export function hookRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const receiver = await findByPath(deps.db, request.params.path);
-      if (receiver === undefined) {
-        count('unknown', 'not-found');
-        throw notFound('a receiver of this path');
-      }
+      if (receiver === undefined) throw notFound('a receiver of this path');
       if (receiver.suspended) {
-        count(receiver.type, 'suspended');
+        count(receiver, 'suspended');
         throw new Problem('unavailable', 'the receiver is suspended');
       }
       const delivery = await read(deps, receiver, request);
       switch (delivery.kind) {
         case 'forged':
-          count(receiver.type, 'forged');
+          count(receiver, 'forged');
           throw new Problem('unauthenticated', 'the request does not show the secret of the receiver');
         case 'unsupported':
-          count(receiver.type, 'malformed');
+          count(receiver, 'malformed');
           throw new Problem('unsupported-media-type', delivery.detail);
         case 'malformed':
-          count(receiver.type, 'malformed');
+          count(receiver, 'malformed');
           throw new Problem('malformed', delivery.detail);
         case 'authentic':
       }
       const { stacks, repeated } = await accept(deps, receiver, delivery.events);
-      count(receiver.type, stacks.length > 0 ? 'accepted' : repeated > 0 ? 'repeated' : 'ignored');
-      await Promise.all(stacks.map((id) => ringStack(deps, request, id)));
+      count(receiver, stacks.length > 0 ? 'accepted' : repeated > 0 ? 'repeated' : 'ignored');
+      await Promise.all(stacks.map((stackId) => ringStack(deps, { tenant: receiver.tenant, stackId })));
       return reply.code(202).send({ stacks: stacks.length, repeated, ignored: delivery.ignored });
     },
   );

@@ -3,7 +3,7 @@ import { actorOf } from '#core/domain/authorize.ts';
 import { pageOf as PageOf, RunDetailView, RunView } from '#core/domain/view.ts';
 import { approve, discard, listApprovals } from '#core/store/approvals.ts';
 import { getPlan } from '#core/store/plans.ts';
-import { readRunLog } from '#core/store/run-logs.ts';
+import { readLog } from '#core/store/logs.ts';
 import { cancelRun, listRuns } from '#core/store/runs.ts';
 import { principalOf } from '../auth.ts';
 import type { App, RouteDeps } from '../deps.ts';
@@ -32,7 +32,7 @@ function readRoutes(app: App, deps: RouteDeps): void {
       const { limit = DEFAULT_PAGE, cursor } = request.query;
       const stack = await requireStack(deps, request.params);
       const before = decodeCursor(cursor, /^\d{1,10}$/);
-      const rows = await listRuns(deps.db, stack.id, { before: before && Number(before), limit: limit + 1 });
+      const rows = await listRuns(deps.db, { stackId: stack.id, limit: limit + 1, ...(before !== undefined && { before: Number(before) }) });
       return pageOf(
         rows,
         limit,
@@ -72,7 +72,7 @@ function readRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const run = await requireRun(deps, request.params);
-      return reply.type('text/plain; charset=utf-8').send(await readRunLog(deps.db, run.id));
+      return reply.type('text/plain; charset=utf-8').send(await readLog(deps.db, { tenant: run.tenant, runId: run.id }));
     },
   );
 }
@@ -96,8 +96,8 @@ function decisionRoutes(app: App, deps: RouteDeps): void {
         const run = await requireRun(deps, request.params);
         const { planDigest, comment = '' } = request.body;
         const actor = actorOf(principalOf(request));
-        const decided = await decisions[word](deps.db, { runId: run.id, planDigest, actor, comment });
-        await ringStack(deps, request, run.stack_id);
+        const decided = await decisions[word](deps.db, { tenant: run.tenant, runId: run.id, planDigest, actor, comment });
+        await ringStack(deps, { tenant: run.tenant, stackId: run.stack_id });
         return runView(decided, request.params.stack);
       },
     );
@@ -116,8 +116,8 @@ function decisionRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const run = await requireRun(deps, request.params);
-      const canceled = await cancelRun(deps.db, run.id, actorOf(principalOf(request)));
-      await ringStack(deps, request, run.stack_id);
+      const canceled = await cancelRun(deps.db, { tenant: run.tenant, runId: run.id, by: actorOf(principalOf(request)) });
+      await ringStack(deps, { tenant: run.tenant, stackId: run.stack_id });
       return reply.code(202).send(runView(canceled, request.params.stack));
     },
   );

@@ -32,7 +32,7 @@ export function serviceRoutes(app: App, deps: RouteDeps): void {
     '/readyz',
     { config: { route: 'readyz' }, schema: { tags: ['service'], security: [], response: { 200: State, ...problems } } },
     async () => {
-      const checks = [isReady('PostgreSQL', sql`select 1`.execute(deps.db)), isReady('Redis', deps.pingRedis())];
+      const checks = [isReady('PostgreSQL', sql`select 1`.execute(deps.db)), isReady('Redis', deps.ring.ping())];
       const failed = (await Promise.all(checks)).flat();
       if (failed.length > 0) throw new Problem('unavailable', `no answer from ${failed.join(' and ')}`);
       return { status: 'ready' };

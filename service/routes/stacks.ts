@@ -1,12 +1,11 @@
 import { Type } from 'typebox';
-import { actorOf } from '#core/domain/authorize.ts';
 import { pageOf as PageOf, RevisionView, StackView } from '#core/domain/view.ts';
-import { liveRun, liveRuns } from '#core/store/runs.ts';
+import { liveRuns } from '#core/store/runs.ts';
 import { listRevisions } from '#core/store/revisions.ts';
-import { confirmUnlock, listStacks, requestReconcile, setSuspended } from '#core/store/stacks.ts';
-import { principalOf } from '../auth.ts';
+import { confirmUnlock, requestReconcile } from '#core/store/requests.ts';
+import { listStacks, setSuspended } from '#core/store/stacks.ts';
 import type { App, RouteDeps } from '../deps.ts';
-import { requireStack, ringStack } from '../stack.ts';
+import { requestOn, requireStack, ringStack, showStack, surroundings } from '../stack.ts';
 import { revisionView, stackView } from '../views.ts';
 import { decodeCursor, pageOf } from './cursor.ts';
 import { DEFAULT_PAGE, PageQuery, problems, StackParams, TenantParams } from './schema.ts';
@@ -25,12 +24,13 @@ function readRoutes(app: App, deps: RouteDeps): void {
     async (request) => {
       const { limit = DEFAULT_PAGE, cursor } = request.query;
       const after = decodeCursor(cursor, NAME);
-      const rows = await listStacks(deps.db, request.params.tenant, { after, limit: limit + 1 });
+      const rows = await listStacks(deps.db, { tenant: request.params.tenant, after, limit: limit + 1 });
       const live = await liveRuns(deps.db, rows.map((row) => row.id));
+      const at = await surroundings(deps, request.params.tenant);
       return pageOf(
         rows,
         limit,
-        (row) => stackView(row, live.get(row.id), deps.now()),
+        (row) => stackView(row, live.get(row.id), at),
         (row) => row.name,
       );
     },
@@ -42,10 +42,7 @@ function readRoutes(app: App, deps: RouteDeps): void {
       config: { route: 'stacks.get' },
       schema: { tags, params: StackParams, response: { 200: StackView, ...problems } },
     },
-    async (request) => {
-      const stack = await requireStack(deps, request.params);
-      return stackView(stack, await liveRun(deps.db, stack.id), deps.now());
-    },
+    async (request) => showStack(deps, await requireStack(deps, request.params)),
   );
 
   app.get(
@@ -58,13 +55,13 @@ function readRoutes(app: App, deps: RouteDeps): void {
       const { limit = DEFAULT_PAGE, cursor } = request.query;
       const stack = await requireStack(deps, request.params);
       const before = decodeCursor(cursor, /^\d{1,18}$/);
-      const rows = await listRevisions(deps.db, stack.id, { before, limit: limit + 1 });
+      const rows = await listRevisions(deps.db, { stackId: stack.id, limit: limit + 1, ...(before !== undefined && { before: Number(before) }) });
       return pageOf(rows, limit, revisionView, (row) => String(row.ordinal));
     },
   );
 }
 
-function writeRoutes(app: App, deps: RouteDeps): void {
+function requestRoutes(app: App, deps: RouteDeps): void {
   app.post(
     `${base}/:stack/reconcile`,
     {
@@ -72,35 +69,12 @@ function writeRoutes(app: App, deps: RouteDeps): void {
       schema: { tags, description: 'look at the stack now', params: StackParams, response: { 202: StackView, ...problems } },
     },
     async (request, reply) => {
-      const { id } = await requireStack(deps, request.params);
-      await requestReconcile(deps.db, id, actorOf(principalOf(request)));
-      await ringStack(deps, request, id);
-      const stack = await requireStack(deps, request.params);
-      return reply.code(202).send(stackView(stack, await liveRun(deps.db, id), deps.now()));
+      const on = await requestOn(deps, request, request.params);
+      const stack = await requestReconcile(deps.db, on);
+      await ringStack(deps, on);
+      return reply.code(202).send(await showStack(deps, stack));
     },
   );
-
-  for (const word of ['suspend', 'resume'] as const) {
-    app.post(
-      `${base}/:stack/${word}`,
-      {
-        config: { route: `stacks.${word}` },
-        schema: {
-          tags,
-          description: `set spec.suspend: a new generation, unless it is so already`,
-          params: StackParams,
-          response: { 200: StackView, ...problems },
-        },
-      },
-      async (request) => {
-        const { id } = await requireStack(deps, request.params);
-        await setSuspended(deps.db, id, word === 'suspend', actorOf(principalOf(request)));
-        await ringStack(deps, request, id);
-        const stack = await requireStack(deps, request.params);
-        return stackView(stack, await liveRun(deps.db, id), deps.now());
-      },
-    );
-  }
 
   app.post(
     `${base}/:stack/unlock`,
@@ -115,17 +89,40 @@ function writeRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const { id } = await requireStack(deps, request.params);
-      await confirmUnlock(deps.db, id, actorOf(principalOf(request)));
-      await ringStack(deps, request, id);
-      const stack = await requireStack(deps, request.params);
-      return reply.code(202).send(stackView(stack, await liveRun(deps.db, id), deps.now()));
+      const on = await requestOn(deps, request, request.params);
+      const stack = await confirmUnlock(deps.db, on);
+      await ringStack(deps, on);
+      return reply.code(202).send(await showStack(deps, stack));
     },
   );
+}
+
+function suspendRoutes(app: App, deps: RouteDeps): void {
+  for (const word of ['suspend', 'resume'] as const) {
+    app.post(
+      `${base}/:stack/${word}`,
+      {
+        config: { route: `stacks.${word}` },
+        schema: {
+          tags,
+          description: 'set spec.suspend: a new generation, unless it is so already',
+          params: StackParams,
+          response: { 200: StackView, ...problems },
+        },
+      },
+      async (request) => {
+        const on = await requestOn(deps, request, request.params);
+        await setSuspended(deps.db, { ...on, suspended: word === 'suspend' });
+        await ringStack(deps, on);
+        return showStack(deps, await requireStack(deps, request.params));
+      },
+    );
+  }
 }
 
 /** Stacks: status, and what a person may ask for. */
 export function stackRoutes(app: App, deps: RouteDeps): void {
   readRoutes(app, deps);
-  writeRoutes(app, deps);
+  requestRoutes(app, deps);
+  suspendRoutes(app, deps);
 }

@@ -1,0 +1,22 @@
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import type { App, RouteDeps } from '../deps.ts';
+import { accessRoutes } from './access.ts';
+import { applyRoutes } from './apply.ts';
+import { driftRoutes } from './drift.ts';
+import { eventRoutes } from './events.ts';
+import { hookRoutes } from './hooks.ts';
+import { runRoutes } from './runs.ts';
+import { serviceRoutes } from './service.ts';
+import { stackRoutes } from './stacks.ts';
+
+/** Every route of the service. Two have a scope of their own: there bodies are checked otherwise. */
+export function registerRoutes(app: App, deps: RouteDeps): void {
+  serviceRoutes(app, deps);
+  accessRoutes(app, deps);
+  stackRoutes(app, deps);
+  runRoutes(app, deps);
+  driftRoutes(app, deps);
+  eventRoutes(app, deps);
+  void app.register(async (scope) => applyRoutes(scope.withTypeProvider<TypeBoxTypeProvider>(), deps));
+  void app.register(async (scope) => hookRoutes(scope.withTypeProvider<TypeBoxTypeProvider>(), deps));
+}

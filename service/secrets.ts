@@ -1,0 +1,32 @@
+import { Compile } from 'typebox/compile';
+import { SecretSpec } from '#core/domain/manifest.ts';
+import type { Scrubber } from '#core/scrubber.ts';
+import { open, seal, type MasterKey } from '#core/secrets.ts';
+import { getSecret } from '#core/store/secrets.ts';
+import type { Queryable } from '#core/store/database.ts';
+
+const Values = Compile(SecretSpec.properties.data);
+
+/** Binds a sealed value to its place, so that a row copied to another tenant or name does not open. */
+function contextOf(tenant: string, name: string): string {
+  return `secret/${tenant}/${name}`;
+}
+
+/** Seals the values of a Secret for storing. */
+export function sealSecret(key: MasterKey, tenant: string, name: string, data: Record<string, string>): Buffer {
+  return seal(key, Buffer.from(JSON.stringify(data)), contextOf(tenant, name));
+}
+
+/** The values of a stored Secret; undefined when there is none. Never log or answer them. */
+export async function openSecret(
+  deps: { db: Queryable; masterKey: MasterKey; scrubber: Pick<Scrubber, 'register'> },
+  tenant: string,
+  name: string,
+): Promise<Record<string, string> | undefined> {
+  const row = await getSecret(deps.db, tenant, name);
+  if (row === undefined) return undefined;
+  const data: unknown = JSON.parse(open(deps.masterKey, row.sealed, contextOf(tenant, name)).toString('utf8'));
+  if (!Values.Check(data)) throw new Error(`secret ${name} of tenant ${tenant} holds something else than texts`);
+  for (const value of Object.values(data)) deps.scrubber.register(value);
+  return data;
+}
