@@ -169,7 +169,7 @@ describe('an upload', () => {
       );
       socket.on('close', () => resolve());
     });
-    await expect.poll(async () => (await fetch(upload)).headers.get('range')).toBe('0-11');
+    await expect.poll(async () => (await fetch(upload)).headers.get('range'), { timeout: 4000 }).toBe('0-11');
     const digest = digestOf('first half, second half');
     const answer = await fetch(`${upload.href}?digest=${digest}`, { method: 'PUT', body: 'second half' });
     expect(answer.status).toBe(201);

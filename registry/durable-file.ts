@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { hasCode } from './errors.ts';
 
 /** Flushes a folder's entries to disk: without it a rename can be lost in a power cut. */
-export async function syncDirectory(path: string): Promise<void> {
+async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, 'r');
   try {
     await handle.sync();

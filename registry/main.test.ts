@@ -118,7 +118,7 @@ it('killed with a notification undelivered, it delivers it after the restart', {
   const env = { REGISTRY_NOTIFY_URL: `http://127.0.0.1:${port}/hook`, REGISTRY_NOTIFY_AUTHORIZATION: 'Bearer token' };
   try {
     const digest = await pushImage(`${await start(env)}/v2/shop`, 'prod', 'one');
-    await expect.poll(() => received.length).toBeGreaterThan(0);
+    await expect.poll(() => received.length, { timeout: 5000 }).toBeGreaterThan(0);
     await end('SIGKILL');
     received.length = 0;
     answer = 202;
@@ -165,7 +165,7 @@ it.each([
   [['--dir', 'x', '--port', 'http'], {}, '--port must be a number'],
   [['--dir', 'x'], { REGISTRY_USERNAME: 'plumb' }, 'REGISTRY_USERNAME and REGISTRY_PASSWORD together'],
   [['--dir', '/dev/null/x'], {}, 'ENOTDIR'],
-])('started with %j and %j it says "%s"', async (args, env, message) => {
+])('started with %j and %j it says "%s"', { timeout: 30_000 }, async (args, env, message) => {
   const started = run(process.execPath, [main, ...args], { env, cwd: folder, timeout: 10_000 });
   await expect(started).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(message) as string });
 });

@@ -74,7 +74,7 @@ async function openQueue(layout: Layout, endpoint: NotificationEndpoint, log: Re
         await deliverFile(join(folder, file), endpoint, stop.signal, log);
         if (!stop.signal.aborted) waiting.shift();
       } catch (error) {
-        log.error({ error }, 'notification queue cannot be read; trying again');
+        log.error({ err: error }, 'notification queue cannot be read; trying again');
         await sleep(LONGEST_BACKOFF_MS, stop.signal);
       }
     }

@@ -69,7 +69,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RunningRe
   };
   server.on('request', (request, response) => void respond(context, options.auth, request, response));
   const cleaning = setInterval(() => {
-    removeAbandonedUploads(layout, new Date()).catch((error: unknown) => log.error({ error }, 'clean-up failed'));
+    removeAbandonedUploads(layout, new Date()).catch((error: unknown) => log.error({ err: error }, 'clean-up failed'));
   }, CLEAN_UP_EVERY_MS).unref();
   log.info({ address: authority }, 'registry listens');
   return {
@@ -133,7 +133,8 @@ async function dispatch(exchange: Exchange, route: Route): Promise<void> {
 function sendError({ context, request, response }: Exchange, error: unknown): void {
   const known = error instanceof RegistryError;
   const brokenOff = request.destroyed && !request.complete;
-  if (!known && !brokenOff) context.log.error({ error, method: request.method, path: request.url }, 'request failed');
+  if (!known && !brokenOff)
+    context.log.error({ err: error, method: request.method, path: request.url }, 'request failed');
   if (response.headersSent || response.destroyed) {
     response.destroy();
     return;

@@ -3,11 +3,11 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
 import { startRegistry, type RunningRegistry } from '../../registry/server.ts';
 import { ensureGoTool } from '../../toolchain/go-tool.ts';
-import { checkout, toolchainDirOf } from '../../toolchain/paths.ts';
+import { checkout } from '../../toolchain/paths.ts';
 
 const run = promisify(execFile);
 /** What the suite leaves out by its own defaults: they belong to the next version of the specification. */
@@ -36,7 +36,7 @@ async function runSuite(name: string, settings: Record<string, string>) {
     moduleDir: join(checkout, 'toolchain', 'conformance'),
     package: 'github.com/opencontainers/distribution-spec/conformance',
     name: 'oci-conformance',
-    toolchainDir: toolchainDirOf({ PLUMBLINE_TOOLCHAIN: process.env['PLUMBLINE_TOOLCHAIN'] ?? '' }),
+    toolchainDir: inject('toolchainDir'),
   });
   const resultsDir = join(folder, name);
   const env = {
