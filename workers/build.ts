@@ -70,10 +70,11 @@ export async function buildWorker(config: Config, toolchain: Toolchain, servers:
     isolation: config.PLUMBLINE_ISOLATION,
     hiddenDirs: [config.dataDir, dirname(config.keyFile)],
     maxOutputBytes: config.PLUMBLINE_MAX_OUTPUT_KB * KIB,
-    scrub: (text) => scrubber.scrub(text),
+    scrubber,
+    ownEnvironment: process.env,
   });
   const { engine: engineVersion = 'unknown' } = await engine.versions('');
-  await ensureInstallation(db, { engineVersion });
+  await ensureInstallation(db, engineVersion);
   const client = createRegistryClient({ plainHttpHosts: config.plainHttpRegistries });
   const ring = createRing(servers.redisUrl, logger);
   const identity = await identify(config);

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stalled, transient } from '#core/domain/errors.ts';
 import { canonicalJson, digestOf, type ResourceChange } from '#core/domain/plan.ts';
+import { planFileHash } from '#core/engine/plan-file.ts';
 import type { ApplyRequest, Checkpoint, DriftItem, Engine, EngineRequest } from '#core/engine/port.ts';
 
 type Properties = Record<string, unknown>;
@@ -89,8 +90,8 @@ export function createFakeEngine(): FakeEngine {
       await fake.hooks.preview?.();
       const { resources } = await readProgram(request);
       const changes = changesBetween(request, fake.state.get(key(request)) ?? {}, resources);
-      const plan = Buffer.from(canonicalJson({ resources, targets: request.targets }));
-      return { changes, summary: summaryOf(changes), plan, planHash: digestOf(JSON.parse(plan.toString())), unknowns: [] };
+      const plan = Buffer.from(canonicalJson({ manifest: {}, resourcePlans: resources }));
+      return { changes, summary: summaryOf(changes), plan, planHash: planFileHash(plan), unknowns: [] };
     }),
     apply: (request) => guarded(request, () => apply(request)),
     drift: (request) => guarded(request, async () => {
@@ -144,8 +145,8 @@ export function createFakeEngine(): FakeEngine {
     if (found.length > 0) throw stalled('PlanStale', found.join('; '));
     await fake.hooks.apply?.();
     const { resources } = await readProgram(request);
-    const plan: { resources: Resources } = JSON.parse(request.plan.toString());
-    if (canonicalJson(plan.resources) !== canonicalJson(resources)) throw transient('PlanStale', 'violates plan');
+    const plan: { resourcePlans: Resources } = JSON.parse(request.plan.toString());
+    if (canonicalJson(plan.resourcePlans) !== canonicalJson(resources)) throw transient('PlanStale', 'violates plan');
     const state = fake.state.get(key(request)) ?? {};
     const changes = changesBetween(request, state, resources);
     const world = fake.world.get(key(request)) ?? {};

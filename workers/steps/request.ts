@@ -1,4 +1,6 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseDuration } from '#core/domain/duration.ts';
 import { stalled } from '#core/domain/errors.ts';
 import { DEFAULTS, type StackSpec } from '#core/domain/manifest.ts';
@@ -90,6 +92,8 @@ export async function gatherInputs(
   const other = names.plan === names.apply ? own : await secretVersion(deps, stack.tenant, phase === 'plan' ? names.apply : names.plan);
   const environment = { ...spec.pulumi.environment, ...own?.data };
   checkEnvironmentNames(environment);
+  const identity = wantedIdentity(deps, stack.tenant, spec, workspace.project);
+  if (identity.backend.startsWith('file://')) await mkdir(fileURLToPath(identity.backend), { recursive: true, mode: 0o700 });
   const timeout = phase === 'plan' ? (spec.timeouts?.plan ?? DEFAULTS.planTimeout) : (spec.timeouts?.apply ?? DEFAULTS.applyTimeout);
   const versions = { [phase]: own?.version, [phase === 'plan' ? 'apply' : 'plan']: other?.version };
   return {
@@ -99,7 +103,7 @@ export async function gatherInputs(
       runDir: workspace.runDir,
       programDir: workspace.programDir,
       readOnlyDirs: workspace.readOnlyDirs,
-      identity: wantedIdentity(deps, stack.tenant, spec, workspace.project),
+      identity,
       settings: { encryptionSalt: keys.encryptionSalt },
       passphrase: keys.passphrase,
       config,

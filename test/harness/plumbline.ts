@@ -1,0 +1,220 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pino } from 'pino';
+import { inject } from 'vitest';
+import { loadConfig, type Config } from '#core/config.ts';
+import type { StackSpec } from '#core/domain/manifest.ts';
+import { parseRepository } from '#core/domain/reference.ts';
+import type { DriftItemView, EventView, RunDetailView, RunView, StackView } from '#core/domain/view.ts';
+import { createArtifactStore } from '#core/oci/cache.ts';
+import { pushProgram } from '#core/oci/pack.ts';
+import { createRegistryClient } from '#core/oci/registry-client.ts';
+import { createRing, openQueueWorker } from '#core/queue.ts';
+import { createScrubber } from '#core/scrubber.ts';
+import { loadMasterKey, newTenantKey } from '#core/secrets.ts';
+import { createTenant } from '#core/store/tenants.ts';
+import { createToken } from '#core/store/tokens.ts';
+import { startRegistry } from '../../registry/server.ts';
+import { buildApp } from '../../service/app.ts';
+import type { WorkerDeps } from '../../workers/deps.ts';
+import { checkDrift } from '../../workers/drift.ts';
+import { reconcile } from '../../workers/reconcile.ts';
+import { createSweep } from '../../workers/sweep.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+import { createFakeEngine, type FakeEngine, type FakeProgram } from './fake-engine.ts';
+
+const WAIT_MS = 20_000;
+export const SILENT = pino({ level: process.env['TEST_LOG_LEVEL'] ?? 'silent' });
+
+/** A whole Plumbline in this process: everything is real but the engine. */
+export interface TestPlumbline {
+  tenant: string;
+  database: TestDatabase;
+  engine: FakeEngine;
+  deps: WorkerDeps;
+  registryHost: string;
+  url: string;
+  token: string;
+  api<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, token?: string): Promise<{ status: number; body: T }>;
+  /** Packs and pushes a fake program; returns its digest. */
+  push(program: FakeProgram | Record<string, string>, tag?: string, repository?: string): Promise<string>;
+  moveTag(digest: string, tag: string, repository?: string): Promise<void>;
+  /** Applies a Stack whose source is the repository `infra/<name>`, tag `prod`. */
+  stack(name: string, change?: Partial<StackSpec>): Promise<void>;
+  view(name: string): Promise<StackView>;
+  runs(name: string): Promise<RunView[]>;
+  run(name: string, number: number): Promise<RunDetailView>;
+  drift(name: string): Promise<DriftItemView[]>;
+  events(name: string): Promise<EventView[]>;
+  approve(name: string, run: RunView): Promise<{ status: number; body: { detail?: string } }>;
+  /** Waits until `wanted` gives something. */
+  until<T>(what: string, wanted: () => Promise<T | undefined>): Promise<T>;
+  /** Waits for the newest run that is no drift check to be in one of the states. */
+  untilRun(name: string, states: RunView['state'][], after?: number): Promise<RunView>;
+  sweep(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface TestOptions {
+  /** False: no queue workers; the test calls `reconcile` itself. */
+  workers?: boolean;
+  config?: Record<string, string>;
+}
+
+async function makeToken(database: TestDatabase, tenant: string, role: 'admin' | 'viewer' | 'approver' | 'operator' = 'admin', name: string = role) {
+  return (await createToken(database.db, { tenant, name, role, expiresAt: null, by: 'test' })).token;
+}
+
+export { makeToken };
+
+function workerDeps(config: Config, database: TestDatabase, parts: Pick<WorkerDeps, 'engine' | 'ring' | 'masterKey' | 'scrubber' | 'shutdown'>, tenant: string): WorkerDeps {
+  const client = createRegistryClient({ plainHttpHosts: config.plainHttpRegistries });
+  return {
+    ...parts,
+    db: database.db,
+    config,
+    logger: SILENT,
+    identity: { id: `test-${randomUUID().slice(0, 8)}`, tenant, bootId: 'test-boot', pidNamespace: 'test' },
+    artifacts: createArtifactStore({ dir: join(config.dataDir, 'cache/artifacts') }),
+    registry: (credentials) => client.withCredentials(credentials),
+    dependencies: async () => ({ digest: 'none', nodeModules: undefined }),
+    proveDead: async () => false,
+  };
+}
+
+async function writeProgram(dir: string, program: FakeProgram | Record<string, string>): Promise<void> {
+  const files = 'resources' in program ? { 'Pulumi.yaml': 'name: shop\nruntime: nodejs\n', 'program.json': JSON.stringify(program) } : program;
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(dirname(join(dir, name)), { recursive: true });
+    await writeFile(join(dir, name), String(text));
+  }
+}
+
+/** Starts one; `close` ends it and removes all it made. */
+export async function startTestPlumbline(options: TestOptions = {}): Promise<TestPlumbline> {
+  const dir = await mkdtemp(join(tmpdir(), 'plumbline-scenario-'));
+  const tenant = `t${randomUUID().slice(0, 8)}`;
+  const database = await createTestDatabase();
+  const scrubber = createScrubber();
+  const dataDir = join(dir, 'data');
+  await mkdir(dataDir);
+  const masterKey = await loadMasterKey(join(dir, 'key/master.key'), dataDir);
+  await createTenant(database.db, { name: tenant, spec: {}, hmacKeySealed: newTenantKey(masterKey, tenant) });
+  const token = await makeToken(database, tenant);
+  const redisUrl = inject('redisUrl');
+  const ring = createRing(redisUrl, SILENT);
+  const engine = createFakeEngine();
+  const shutdown = new AbortController();
+
+  const baseEnv = { PLUMBLINE_DATA: dataDir, PLUMBLINE_LEASE_SECONDS: '5', PLUMBLINE_WORKER_TENANT: tenant, ...options.config };
+  const app = buildApp({ db: database.db, ring, masterKey, logger: SILENT, scrubber, now: () => new Date() });
+  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+
+  async function api<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, as: string = token) {
+    const response = await fetch(`${url}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${as}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(10_000),
+    });
+    const text = await response.text();
+    return { status: response.status, body: (text === '' ? {} : JSON.parse(text)) as T };
+  }
+  async function ask<T>(method: 'GET' | 'POST', path: string, body?: unknown): Promise<T> {
+    const answer = await api<T>(method, path, body);
+    if (answer.status >= 400) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+  const manifest = (kind: string, name: string, spec: unknown) => ({ apiVersion: 'plumbline.dev/v1alpha1', kind, metadata: { name, tenant }, spec });
+  await ask('POST', '/v1/apply', {
+    manifests: [
+      manifest('Secret', 'hook', { data: { token: 'hook-secret-of-the-test' } }),
+      manifest('Receiver', 'registry', { type: 'distribution', secret: { secret: 'hook', key: 'token' } }),
+    ],
+  });
+  const receivers = await ask<{ items: { hook: string }[] }>('GET', `/v1/tenants/${tenant}/receivers`);
+  const hook = `${url}${receivers.items[0]?.hook}`;
+  const registry = await startRegistry({ dir: join(dir, 'registry'), notifications: [{ url: hook, headers: { Authorization: 'Bearer hook-secret-of-the-test' } }] });
+  const registryHost = `127.0.0.1:${registry.port}`;
+  const config = loadConfig({ ...baseEnv, PLUMBLINE_PLAIN_HTTP_REGISTRIES: registryHost });
+  const deps = workerDeps(config, database, { engine, ring: ring.ring, masterKey, scrubber, shutdown: shutdown.signal }, tenant);
+  const queue = { redisUrl, tenant, logger: SILENT, concurrency: 4 };
+  const workers =
+    options.workers === false
+      ? []
+      : [
+          openQueueWorker({ ...queue, queue: 'reconcile', process: (job) => reconcile(deps, job.stackId) }),
+          openQueueWorker({ ...queue, queue: 'drift', process: (job) => checkDrift(deps, job.stackId) }),
+        ];
+  const sweep = createSweep(deps, redisUrl);
+  const client = createRegistryClient({ plainHttpHosts: [registryHost] });
+  const base = `/v1/tenants/${tenant}/stacks`;
+  let pushes = 0;
+
+  const plumbline: TestPlumbline = {
+    tenant,
+    database,
+    engine,
+    deps,
+    registryHost,
+    url,
+    token,
+    api,
+    sweep,
+    async push(program, tag = 'prod', repository = 'shop') {
+      const folder = join(dir, `program-${(pushes += 1)}`);
+      await mkdir(folder);
+      await writeProgram(folder, program);
+      const at = parseRepository(`oci://${registryHost}/infra/${repository}`);
+      return (await pushProgram(client, { dir: folder, repository: at, tag, annotations: {} }, AbortSignal.timeout(10_000))).digest;
+    },
+    async moveTag(digest, tag, repository = 'shop') {
+      await client.tag(parseRepository(`oci://${registryHost}/infra/${repository}`), digest, tag, AbortSignal.timeout(10_000));
+    },
+    async stack(name, change = {}) {
+      const spec = {
+        source: { repository: `oci://${registryHost}/infra/${name}`, ref: { tag: 'prod' }, interval: '1h' },
+        pulumi: { stack: 'prod' },
+        approval: { mode: 'manual' },
+        retry: { interval: '1s', max: 2 },
+        ...change,
+      };
+      await ask('POST', '/v1/apply', { manifests: [manifest('Stack', name, spec)] });
+    },
+    view: (name) => ask('GET', `${base}/${name}`),
+    runs: async (name) => (await ask<{ items: RunView[] }>('GET', `${base}/${name}/runs`)).items,
+    run: (name, number) => ask('GET', `${base}/${name}/runs/${number}`),
+    drift: async (name) => (await ask<{ items: DriftItemView[] }>('GET', `${base}/${name}/drift`)).items,
+    events: async (name) => (await ask<{ items: EventView[] }>('GET', `/v1/tenants/${tenant}/events?stack=${name}&limit=200`)).items,
+    approve: (name, run) => api('POST', `${base}/${name}/runs/${run.number}/approve`, { planDigest: run.planDigest }),
+    async until(what, wanted) {
+      const end = performance.now() + WAIT_MS;
+      while (performance.now() < end) {
+        const found = await wanted();
+        if (found !== undefined) return found;
+        await delay(50);
+        if (options.workers !== false) await sweep();
+      }
+      throw new Error(`waited ${WAIT_MS / 1000} s in vain for ${what}`);
+    },
+    untilRun: (name, states, after = 0) =>
+      plumbline.until(`a run of ${name} in ${states.join(' or ')}`, async () => {
+        const newest = (await plumbline.runs(name)).filter((run) => run.operation !== 'drift' && run.number > after)[0];
+        return newest && states.includes(newest.state) ? newest : undefined;
+      }),
+    async close() {
+      shutdown.abort();
+      await Promise.all(workers.map((worker) => worker.close()));
+      await registry.close();
+      await app.close();
+      await ring.close();
+      await client.close();
+      await database.close();
+      await rm(dir, { recursive: true, force: true });
+    },
+  };
+  return plumbline;
+}
