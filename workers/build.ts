@@ -56,8 +56,13 @@ async function requireIsolation(config: Config): Promise<void> {
   if (problem !== undefined) throw new Error(`${problem} Or set PLUMBLINE_ISOLATION=none and accept that a dead worker is never proved dead.`);
 }
 
-/** Connects a worker to everything it needs. */
-export async function buildWorker(config: Config, toolchain: Toolchain, servers: EmbeddedServers): Promise<BuiltWorker> {
+/** Connects a worker to everything it needs; of `own`, the process's environment, only PATH and certificates are read. */
+export async function buildWorker(
+  config: Config,
+  toolchain: Toolchain,
+  servers: EmbeddedServers,
+  own: Record<string, string | undefined>,
+): Promise<BuiltWorker> {
   await requireIsolation(config);
   const scrubber = createScrubber();
   const logger = createLogger({ level: config.PLUMBLINE_LOG_LEVEL, scrubber, name: 'worker' });
@@ -71,7 +76,7 @@ export async function buildWorker(config: Config, toolchain: Toolchain, servers:
     hiddenDirs: [config.dataDir, dirname(config.keyFile)],
     maxOutputBytes: config.PLUMBLINE_MAX_OUTPUT_KB * KIB,
     scrubber,
-    ownEnvironment: process.env,
+    ownEnvironment: own,
   });
   const { engine: engineVersion = 'unknown' } = await engine.versions('');
   await ensureInstallation(db, engineVersion);
@@ -97,7 +102,7 @@ export async function buildWorker(config: Config, toolchain: Toolchain, servers:
       },
     }),
     registry: (credentials) => client.withCredentials(credentials),
-    dependencies: createDependencies(config),
+    dependencies: createDependencies(config, own),
     ring: ring.ring,
     proveDead: deathProof(identity),
     shutdown: stopping.signal,

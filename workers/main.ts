@@ -18,7 +18,7 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   const toolchain = await ensureToolchain(config);
   const servers = await connectEmbedded(config);
-  const worker = await buildWorker(config, toolchain, servers);
+  const worker = await buildWorker(config, toolchain, servers, process.env);
   const { deps } = worker;
   const tenant = deps.identity.tenant;
   const processors = [

@@ -1,0 +1,32 @@
+import { dirname, join } from 'node:path';
+import type { Config } from '#core/config.ts';
+import { stalled } from '#core/domain/errors.ts';
+import { ensureDependencies, findNpmCli } from '#core/engine/dependencies.ts';
+import { createToolRunner } from '#core/engine/tool-runner.ts';
+import type { Dependencies } from './deps.ts';
+
+/** A cold install of a large tree over a slow line. */
+const INSTALL_MS = 10 * 60_000;
+
+/** Program dependencies by lock file, in a cache of the tenant's own. */
+export function createDependencies(config: Config, own: Record<string, string | undefined>): Dependencies {
+  const run = createToolRunner({
+    isolation: config.PLUMBLINE_ISOLATION,
+    hiddenDirs: [config.dataDir, dirname(config.keyFile)],
+  });
+  return async ({ tenant, programDir, signal }) => {
+    const npmCli = await findNpmCli(process.execPath, own['PATH'] ?? '');
+    if (npmCli === undefined) throw stalled('DependenciesFailed', 'npm is not on the PATH of the worker; install it beside Node.js');
+    return await ensureDependencies({
+      programDir,
+      cacheDir: join(config.dataDir, 'cache/dependencies', tenant),
+      node: process.execPath,
+      npmCli,
+      userConfig: config.PLUMBLINE_NPM_USERCONFIG === '' ? undefined : config.PLUMBLINE_NPM_USERCONFIG,
+      own,
+      signal,
+      timeoutMs: INSTALL_MS,
+      run,
+    });
+  };
+}
