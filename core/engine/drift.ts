@@ -1,4 +1,4 @@
-import type { ResourceChange } from '../domain/plan.ts';
+import type { PropertyDiff, ResourceChange } from '../domain/plan.ts';
 import type { Phase, StepMetadata } from './events.ts';
 import { isDefaultProvider } from './changes.ts';
 import type { DriftItem } from './port.ts';
@@ -11,16 +11,19 @@ function item(step: StepMetadata, rest: Omit<DriftItem, 'urn' | 'type'>): DriftI
   return { urn: step.urn, type: step.type, ...rest };
 }
 
+/** Both sides of a difference; one that does not exist is left out. */
+function sides({ before, after }: Pick<PropertyDiff, 'before' | 'after'>): Pick<DriftItem, 'before' | 'after'> {
+  return { ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) };
+}
+
 /** A refresh says `update` for a resource whose live outputs differ from the state's, and `delete` for one that is gone. */
 function liveItems(step: StepMetadata): DriftItem[] {
   if (step.op === 'delete') return [item(step, { path: '', kind: 'missing' })];
   if (step.op !== 'update') return [];
   const diffs = diffProperties(step.old?.outputs ?? {}, step.new?.outputs ?? {});
-  return diffs
-    .filter((diff) => diff.path !== PROVIDER_CODE)
-    .map(({ path, before, after }) =>
-      item(step, { path, kind: 'changed', ...(before === undefined ? {} : { before }), ...(after === undefined ? {} : { after }) }),
-    );
+  // Events hide a secret on both sides, so the resource is all that can be named.
+  if (diffs.length === 0) return [item(step, { path: '', kind: 'changed' })];
+  return diffs.filter(({ path }) => path !== PROVIDER_CODE).map((diff) => item(step, { path: diff.path, kind: 'changed', ...sides(diff) }));
 }
 
 /** Drift of the live world against the state, from the results of `refresh --preview-only`. */
@@ -37,8 +40,7 @@ export function pendingChanges(changes: ResourceChange[]): DriftItem[] {
       type,
       path,
       kind: 'pending-change',
-      ...(before === undefined ? {} : { before }),
-      ...(after === undefined ? {} : { after }),
+      ...sides({ before, after }),
     }));
   });
 }

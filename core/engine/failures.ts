@@ -9,9 +9,11 @@ export type EngineOperation = 'preview' | 'apply' | 'refresh' | 'drift' | 'state
 export interface EngineFailure {
   operation: EngineOperation;
   code: number;
-  /** End of stderr and stdout, scrubbed. */
+  /** Stdout and stderr. */
   text: string;
   log: EventLog;
+  /** Cut out of messages: the folder is gone by the time they are read. */
+  programDir: string;
   scrub(text: string): string;
 }
 
@@ -77,10 +79,14 @@ const USELESS = /^(?:error: )?(?:preview|update|refresh|destroy) failed$/;
 const MAX_MESSAGE_CHARS = 2_000;
 const MAX_MESSAGE_LINES = 12;
 
+/** Frames of a stack that lie outside the program. */
+const FOREIGN_FRAME = /^\s+at .*(?:node_modules|node:|<anonymous>)/;
+
 function tidy(text: string): string {
   // Colour marks of the engine stay in its diagnostics even without colours.
   const plain = text.replaceAll(/<\{%[^%]*%\}>/g, '').trim();
-  return plain.split('\n').slice(0, MAX_MESSAGE_LINES).join('\n').slice(0, MAX_MESSAGE_CHARS);
+  const lines = plain.split('\n').filter((line) => !FOREIGN_FRAME.test(line));
+  return lines.slice(0, MAX_MESSAGE_LINES).join('\n').slice(0, MAX_MESSAGE_CHARS);
 }
 
 /** The first thing that says why: a diagnostic of the engine, else the end of its output. */
@@ -104,13 +110,14 @@ function violation(failure: EngineFailure, text: string): ReconcileError {
 
 /** Gives a failed engine process its kind, reason and a message that says why. */
 export function classifyFailure(failure: EngineFailure): ReconcileError {
-  const text = failure.scrub(`${failure.log.errors.map((error) => error.message).join('\n')}\n${failure.text}`);
+  const clean = (said: string) => failure.scrub(said).replaceAll(new RegExp(`(?:file://)?${RegExp.escape(failure.programDir)}/`, 'g'), '');
+  const text = clean(`${failure.log.errors.map((error) => error.message).join('\n')}\n${failure.text}`);
   if (failure.operation === 'apply' && VIOLATION.test(text)) return violation(failure, text);
   for (const { snippet, kind, reason, advice } of RULES) {
     const found = snippet.exec(text);
     if (found) return new ReconcileError({ kind, reason, message: `${tidy(found[0])}: ${advice}` });
   }
-  const why = failure.scrub(firstUseful(failure));
+  const why = clean(firstUseful(failure));
   return transient(FAILED[failure.operation], why === '' ? `the engine ended with code ${failure.code} and no word` : why);
 }
 

@@ -95,7 +95,7 @@ export async function openSession(engine: EngineOptions & { version: string }, r
   function failure(operation: EngineOperation, log: EventLog, thrown: unknown): unknown {
     if (!(thrown instanceof EngineCommandError)) return thrown;
     const { code, stdout, stderr } = thrown.result;
-    return classifyFailure({ operation, code, log, scrub: (said) => scrubber.scrub(said), text: `${stdout}\n${stderr}`.replaceAll(`${programDir}/`, '') });
+    return classifyFailure({ operation, code, log, scrub: (said) => scrubber.scrub(said), text: `${stdout}\n${stderr}`, programDir });
   }
 
   return {

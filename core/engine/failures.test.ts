@@ -1,0 +1,73 @@
+import { describe, expect, it } from 'vitest';
+import { newEventLog, recordEvent, type EngineEvent } from './events.ts';
+import { classifyFailure, type EngineOperation } from './failures.ts';
+
+const prelude: EngineEvent = { preludeEvent: {} };
+
+function failed(operation: EngineOperation, text: string, events: EngineEvent[] = []) {
+  const log = newEventLog();
+  for (const event of events) recordEvent(log, event);
+  const scrub = (said: string) => said.replaceAll('hunter2', '[secret]');
+  return classifyFailure({ operation, code: 1, text, log, scrub, programDir: '/runs/1/program' });
+}
+
+const error = (message: string, urn?: string): EngineEvent => ({
+  diagnosticEvent: { message, severity: 'error', ...(urn === undefined ? {} : { urn }) },
+});
+
+describe('what the engine says and what it means', () => {
+  it.each([
+    ['error: the stack is currently locked by 1 lock(s).', 'transient', 'StateLocked'],
+    ['error: getting secrets manager: incorrect passphrase', 'stalled', 'StateMovedOutside'],
+    ["error: no stack named 'prod' found", 'stalled', 'StateRegressed'],
+    ["error: no resource plugin 'pulumi-resource-aws' found in the workspace at version v6", 'stalled', 'PluginUnavailable'],
+    ['error: failed to load language plugin go: could not', 'stalled', 'ProgramInvalid'],
+    ['error: pq: password authentication failed for user "state"', 'transient', 'BackendUnreachable'],
+    ['error: something new', 'transient', 'PreviewFailed'],
+  ])('%s', (text, kind, reason) => {
+    expect(failed('preview', text)).toMatchObject({ kind, reason });
+  });
+
+  it.each([
+    ['preview', 'PreviewFailed'],
+    ['apply', 'ApplyFailed'],
+    ['refresh', 'RefreshFailed'],
+    ['drift', 'DriftCheckFailed'],
+    ['state', 'BackendUnreachable'],
+  ] as const)('an unknown failure of %s is %s', (operation, reason) => {
+    expect(failed(operation, 'error: boom').reason).toBe(reason);
+  });
+});
+
+describe('a plan that is violated', () => {
+  const violation = error('resource urn:x violates plan: properties changed: +-[text]');
+
+  it('changed nothing when found in the preview phase', () => {
+    expect(failed('apply', '', [prelude, violation])).toMatchObject({ reason: 'PlanStale' });
+  });
+
+  it('stopped the apply midway when found later', () => {
+    expect(failed('apply', '', [prelude, prelude, violation])).toMatchObject({ kind: 'stalled', reason: 'PlanExceeded' });
+  });
+});
+
+describe('the message', () => {
+  it('is the first diagnostic that says why, with the resource it belongs to', () => {
+    const events = [prelude, error('preview failed'), error('role must not be empty', 'urn:pulumi:p::s::a:b:C::admin')];
+    expect(failed('preview', 'error: preview failed', events).message).toBe('admin: role must not be empty');
+  });
+
+  it('shows the program frames of a stack, relative, and no foreign ones', () => {
+    const stack = 'Error: no\n    at file:///runs/1/program/index.ts:8:34\n    at run (/x/node_modules/a.js:1:1)\n    at node:internal/loader:1:2';
+    expect(failed('preview', '', [prelude, error(stack)]).message).toBe('Error: no\n    at index.ts:8:34');
+  });
+
+  it('holds no secret', () => {
+    expect(failed('preview', '', [prelude, error('cannot log in with hunter2')]).message).toBe('cannot log in with [secret]');
+  });
+
+  it('falls back to the end of the output, and to the exit code', () => {
+    expect(failed('preview', 'one\n\ntwo\n').message).toBe('one\ntwo');
+    expect(failed('preview', '').message).toContain('code 1');
+  });
+});
