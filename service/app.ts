@@ -12,9 +12,14 @@ import { registerRoutes } from './routes/table.ts';
 /** Bytes of a body; hooks have their own limit. */
 const BODY_LIMIT = 1024 * 1024;
 
-const TIMEOUTS = { requestTimeout: 30_000, connectionTimeout: 60_000, keepAliveTimeout: 10_000, handlerTimeout: 20_000 };
+const TIMEOUTS = {
+  requestTimeout: 30_000,
+  connectionTimeout: 60_000,
+  keepAliveTimeout: 10_000,
+  handlerTimeout: 20_000,
+};
 
-function answerErrors(app: App, deps: RouteDeps): void {
+function answerErrors(app: App): void {
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, notFound(`${request.method} ${request.url}`)));
   app.setErrorHandler<FastifyError>((error, request, reply) => {
     const problem = asProblem(error);
@@ -24,13 +29,22 @@ function answerErrors(app: App, deps: RouteDeps): void {
     const detail = `this is a defect; the log of the service has more under the request id ${request.id}`;
     return sendProblem(request, reply, new Problem('internal', detail));
   });
+}
+
+/** Counts and logs each answer. The path of a hook is as good as a password, so it is not logged. */
+function recordAnswers(app: App, deps: RouteDeps): void {
   app.addHook('onResponse', async (request, reply) => {
-    const labels = {
-      route: request.routeOptions.config.route ?? 'none',
-      method: request.method,
-      status: String(reply.statusCode),
-    };
-    deps.metrics.requests.observe(labels, reply.elapsedTime / 1000);
+    const { config, url: pattern } = request.routeOptions;
+    const { method } = request;
+    const route = config.route ?? 'none';
+    const status = reply.statusCode;
+    deps.metrics.requests.observe({ route, method, status: String(status) }, reply.elapsedTime / 1000);
+    const isRoutine = status < 400 && (method === 'GET' || route === 'hook');
+    const url = route === 'hook' ? pattern : request.url;
+    request.log[isRoutine ? 'debug' : 'info'](
+      { route, method, url, status, ms: Math.round(reply.elapsedTime) },
+      'answered',
+    );
   });
 }
 
@@ -40,6 +54,7 @@ export function buildApp(base: ServiceDeps): App {
   const loggerInstance: FastifyBaseLogger = deps.logger;
   const app = fastify({
     loggerInstance,
+    disableRequestLogging: true,
     bodyLimit: BODY_LIMIT,
     ...TIMEOUTS,
     http: { headersTimeout: 10_000, maxHeaderSize: 32 * 1024 },
@@ -55,7 +70,8 @@ export function buildApp(base: ServiceDeps): App {
     void reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
     if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store');
   });
-  answerErrors(app, deps);
+  answerErrors(app);
+  recordAnswers(app, deps);
   guardRoutes(app, deps);
   void app.register(swagger, openApi);
   void app.register(async (scope) => registerRoutes(scope.withTypeProvider<TypeBoxTypeProvider>(), deps));

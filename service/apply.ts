@@ -1,7 +1,15 @@
 import type { Transaction } from 'kysely';
 import { actorOf, holds, reaches, type Principal } from '#core/domain/authorize.ts';
 import { unreachable } from '#core/domain/errors.ts';
-import type { Kind, Manifest, ReceiverManifest, SecretManifest, StackManifest, TenantManifest, TokenManifest } from '#core/domain/manifest.ts';
+import type {
+  Kind,
+  Manifest,
+  ReceiverManifest,
+  SecretManifest,
+  StackManifest,
+  TenantManifest,
+  TokenManifest,
+} from '#core/domain/manifest.ts';
 import { canonicalJson } from '#core/domain/plan.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import type { AppliedView } from '#core/domain/view.ts';
@@ -39,7 +47,10 @@ class DryRun extends Error {}
 
 async function applyTenant({ deps, trx, principal }: Applying, { metadata, spec }: TenantManifest) {
   if (!holds(principal, 'installation')) {
-    throw new Problem('forbidden', `tenant ${metadata.name}: only an administrator bound to no tenant makes or changes tenants`);
+    throw new Problem(
+      'forbidden',
+      `tenant ${metadata.name}: only an administrator bound to no tenant makes or changes tenants`,
+    );
   }
   const hmacKeySealed = newTenantKey(deps.masterKey, metadata.name);
   return (await createTenant(trx, { name: metadata.name, spec, hmacKeySealed })).outcome;
@@ -104,7 +115,10 @@ async function applyToken(at: Applying, tenant: string, { metadata: { name }, sp
     return { action: 'created' as const, token };
   }
   if (existing.role === spec.role) return { action: 'unchanged' as const };
-  throw new Problem('conflict', `token ${name} has the role ${existing.role}; delete it to make one with the role ${spec.role}`);
+  throw new Problem(
+    'conflict',
+    `token ${name} has the role ${existing.role}; delete it to make one with the role ${spec.role}`,
+  );
 }
 
 async function tenantOf(at: Applying, manifest: Exclude<Manifest, TenantManifest>): Promise<string> {

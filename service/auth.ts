@@ -47,7 +47,10 @@ async function admit(deps: RouteDeps, request: FastifyRequest, route: RouteId): 
     case 'unauthenticated':
       throw new Problem('unauthenticated', 'send `Authorization: Bearer <token>` with a token that has not expired');
     case 'forbidden':
-      throw new Problem('forbidden', `this needs the permission ${ROUTES[route]}, which the role ${principal?.role} lacks`);
+      throw new Problem(
+        'forbidden',
+        `this needs the permission ${ROUTES[route]}, which the role ${principal?.role} lacks`,
+      );
     case 'hidden':
       throw notFound(`tenant ${tenant}`);
     case 'allowed':
@@ -73,7 +76,8 @@ export function guardRoutes(app: App, deps: RouteDeps): void {
   });
   app.addHook('onReady', async () => {
     const missing = Object.keys(ROUTES).filter((id) => !registered.has(id as RouteId));
-    if (missing.length > 0) throw new Error(`the authorization table names routes that do not exist: ${missing.join(', ')}`);
+    if (missing.length > 0)
+      throw new Error(`the authorization table names routes that do not exist: ${missing.join(', ')}`);
   });
   app.addHook('onRequest', async (request) => {
     const route = request.routeOptions.config.route;

@@ -73,7 +73,15 @@ function fromValidation(error: FastifyError): Problem {
 }
 
 /** Codes of connections that are refused or cut: the database or Redis is away, the request may be sent again. */
-const AWAY: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', '57P01', '57P03', '08006']);
+const AWAY: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  '57P01',
+  '57P03',
+  '08006',
+]);
 
 /** The problem a thrown value is answered with; undefined for a defect, which is logged and told nothing about. */
 export function asProblem(error: unknown): Problem | undefined {

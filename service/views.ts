@@ -80,7 +80,11 @@ function appliedOf(row: Selectable<StacksTable>): StackView['status']['applied']
 }
 
 /** A stack as the API shows it. Sealed columns (settings, passphrase) stay behind. */
-export function stackView(row: Selectable<StacksTable>, live: Selectable<RunsTable> | undefined, at: Surroundings): StackView {
+export function stackView(
+  row: Selectable<StacksTable>,
+  live: Selectable<RunsTable> | undefined,
+  at: Surroundings,
+): StackView {
   return {
     tenant: row.tenant,
     name: row.name,

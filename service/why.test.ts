@@ -24,7 +24,12 @@ const condition = (type: Condition['type'], reason: Condition['reason'], message
   observedGeneration: 1,
   lastTransitionTime: now.toISOString(),
 });
-const run = { number: 7, state: 'awaiting_approval' as const, needs: ['delete of x', 'delete of y'], cancel_requested_by: null };
+const run = {
+  number: 7,
+  state: 'awaiting_approval' as const,
+  needs: ['delete of x', 'delete of y'],
+  cancel_requested_by: null,
+};
 const operation = { urn: 'urn:a', type: 't', operation: 'creating' };
 
 it.each([
@@ -33,7 +38,11 @@ it.each([
   ['run 7 is applying', rest, { ...run, state: 'applying' as const }],
   ['run 7 is being canceled by shop/alice', rest, { ...run, cancel_requested_by: 'shop/alice' }],
   ['1 interrupted operations wait', { ...rest, pending_operations: [operation] }, undefined],
-  ['stalled (SourceNotFound): no tag', { ...rest, conditions: [condition('Stalled', 'SourceNotFound', 'no tag')] }, undefined],
+  [
+    'stalled (SourceNotFound): no tag',
+    { ...rest, conditions: [condition('Stalled', 'SourceNotFound', 'no tag')] },
+    undefined,
+  ],
   ['asked to reconcile', { ...rest, requested_seq: 2 }, undefined],
   [
     'SourceUnreachable: no answer; looks again at 2026-01-01T00:01:00.000Z',

@@ -3,7 +3,13 @@ import type { RunsTable, StacksTable } from '#core/store/schema.ts';
 
 type StackRow = Pick<
   Selectable<StacksTable>,
-  'spec' | 'conditions' | 'pending_operations' | 'pending_answers' | 'next_reconcile_at' | 'requested_seq' | 'handled_seq'
+  | 'spec'
+  | 'conditions'
+  | 'pending_operations'
+  | 'pending_answers'
+  | 'next_reconcile_at'
+  | 'requested_seq'
+  | 'handled_seq'
 >;
 type LiveRow = Pick<Selectable<RunsTable>, 'number' | 'state' | 'needs' | 'cancel_requested_by'>;
 
@@ -29,7 +35,8 @@ export function explain(stack: StackRow, live: LiveRow | undefined, at: Surround
   if (live?.state === 'awaiting_approval') return ofRun(live);
   if (!at.hasWorker) return 'no worker serves this tenant: start one with PLUMBLINE_WORKER_TENANT set to it';
   if (live !== undefined) return ofRun(live);
-  const of = (type: string) => stack.conditions.find((condition) => condition.type === type && condition.status === 'True');
+  const of = (type: string) =>
+    stack.conditions.find((condition) => condition.type === type && condition.status === 'True');
   const stalled = of('Stalled');
   if (stalled !== undefined) return `stalled (${stalled.reason}): ${stalled.message}`;
   if (stack.requested_seq > stack.handled_seq) return 'asked to reconcile: the next free worker takes it';

@@ -3,7 +3,11 @@ import { distribution } from './distribution.ts';
 
 const OCI = 'application/vnd.oci.image.manifest.v1+json';
 const V2 = 'application/vnd.docker.distribution.events.v2+json';
-const push = { id: 'e1', action: 'push', target: { mediaType: OCI, repository: 'infra/shop', tag: 'prod', digest: 'sha256:1' } };
+const push = {
+  id: 'e1',
+  action: 'push',
+  target: { mediaType: OCI, repository: 'infra/shop', tag: 'prod', digest: 'sha256:1' },
+};
 
 function send(events: unknown, headers: Record<string, string> = {}) {
   const raw = Buffer.from(typeof events === 'string' ? events : JSON.stringify({ events }));

@@ -1,6 +1,13 @@
 import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { equalInConstantTime, mediaType, parseJson, singleHeader, type HookRequest, type Delivery } from './receiver.ts';
+import {
+  equalInConstantTime,
+  mediaType,
+  parseJson,
+  singleHeader,
+  type HookRequest,
+  type Delivery,
+} from './receiver.ts';
 
 /** v1 is sent by distribution 2.8, v2 by 3.0 and later; relays send plain JSON. */
 const CONTENT_TYPES: ReadonlySet<string> = new Set([

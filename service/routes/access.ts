@@ -33,7 +33,10 @@ function tenantRoutes(app: App, deps: RouteDeps): void {
 
   app.get(
     base,
-    { config: { route: 'tenants.get' }, schema: { tags, params: TenantParams, response: { 200: TenantView, ...problems } } },
+    {
+      config: { route: 'tenants.get' },
+      schema: { tags, params: TenantParams, response: { 200: TenantView, ...problems } },
+    },
     async (request) => {
       const row = await getTenant(deps.db, request.params.tenant);
       if (row === undefined) throw notFound(`tenant ${request.params.tenant}`);

@@ -43,7 +43,12 @@ export function eventRoutes(app: App, deps: RouteDeps): void {
       const at = { tenant, ...(of !== undefined && { stackId: of.id }) };
       if (order === 'newest') {
         const before = position === undefined ? {} : { before: position };
-        return pageOf(await newestEvents(deps.db, { ...at, ...before, limit: limit + 1 }), limit, eventView, eventCursor);
+        return pageOf(
+          await newestEvents(deps.db, { ...at, ...before, limit: limit + 1 }),
+          limit,
+          eventView,
+          eventCursor,
+        );
       }
       const after = position === undefined ? {} : { after: position };
       const rows = await listEvents(deps.db, { ...at, ...after, limit });

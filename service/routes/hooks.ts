@@ -1,6 +1,5 @@
 import { Type } from 'typebox';
 import type { FastifyRequest } from 'fastify';
-import { ProblemView } from '#core/domain/view.ts';
 import { recordDelivery } from '#core/store/deliveries.ts';
 import { findByPath, type ReceiverRow } from '#core/store/receivers.ts';
 import { requestReconcileByRepository } from '#core/store/requests.ts';
@@ -11,12 +10,17 @@ import type { Delivery, PushEvent } from '../receivers/receiver.ts';
 import { RECEIVERS } from '../receivers/table.ts';
 import { openSecret } from '../secrets.ts';
 import { ringStack } from '../stack.ts';
+import { problems } from './schema.ts';
 
 /** Bytes of a hook's body, refused before the path is looked up. */
 export const HOOK_BODY_LIMIT = 3 * 1024 * 1024;
 
 /** Notes the events and the requests they lead to in one transaction; returns the stacks to ring for. */
-async function accept(deps: RouteDeps, receiver: ReceiverRow, events: PushEvent[]): Promise<{ stacks: string[]; repeated: number }> {
+async function accept(
+  deps: RouteDeps,
+  receiver: ReceiverRow,
+  events: PushEvent[],
+): Promise<{ stacks: string[]; repeated: number }> {
   const stacks = new Set<string>();
   let repeated = 0;
   await deps.db.transaction().execute(async (trx) => {
@@ -53,14 +57,16 @@ async function read(deps: RouteDeps, receiver: ReceiverRow, request: FastifyRequ
  */
 export function hookRoutes(app: App, deps: RouteDeps): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: HOOK_BODY_LIMIT }, (_request, body, done) => done(null, body));
+  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: HOOK_BODY_LIMIT }, (_request, body, done) =>
+    done(null, body),
+  );
 
   const Accepted = Type.Object({
     stacks: Type.Integer({ description: 'stacks that will be looked at' }),
     repeated: Type.Integer(),
     ignored: Type.Integer({ description: 'events that name no version' }),
   });
-  const answers = { 202: Accepted, '4xx': ProblemView, '5xx': ProblemView };
+  const answers = { 202: Accepted, ...problems };
   const count = ({ tenant, type }: Pick<ReceiverRow, 'tenant' | 'type'>, outcome: string) =>
     deps.metrics.webhooks.inc({ tenant, type, outcome });
 
@@ -69,7 +75,12 @@ export function hookRoutes(app: App, deps: RouteDeps): void {
     {
       config: { route: 'hook' },
       bodyLimit: HOOK_BODY_LIMIT,
-      schema: { tags: ['service'], security: [], params: Type.Object({ path: Type.String({ maxLength: 128 }) }), response: answers },
+      schema: {
+        tags: ['service'],
+        security: [],
+        params: Type.Object({ path: Type.String({ maxLength: 128 }) }),
+        response: answers,
+      },
     },
     async (request, reply) => {
       const receiver = await findByPath(deps.db, request.params.path);

@@ -32,7 +32,11 @@ function readRoutes(app: App, deps: RouteDeps): void {
       const { limit = DEFAULT_PAGE, cursor } = request.query;
       const stack = await requireStack(deps, request.params);
       const before = decodeCursor(cursor, /^\d{1,10}$/);
-      const rows = await listRuns(deps.db, { stackId: stack.id, limit: limit + 1, ...(before !== undefined && { before: Number(before) }) });
+      const rows = await listRuns(deps.db, {
+        stackId: stack.id,
+        limit: limit + 1,
+        ...(before !== undefined && { before: Number(before) }),
+      });
       return pageOf(
         rows,
         limit,
@@ -72,7 +76,9 @@ function readRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const run = await requireRun(deps, request.params);
-      return reply.type('text/plain; charset=utf-8').send(await readLog(deps.db, { tenant: run.tenant, runId: run.id }));
+      return reply
+        .type('text/plain; charset=utf-8')
+        .send(await readLog(deps.db, { tenant: run.tenant, runId: run.id }));
     },
   );
 }
@@ -96,7 +102,13 @@ function decisionRoutes(app: App, deps: RouteDeps): void {
         const run = await requireRun(deps, request.params);
         const { planDigest, comment = '' } = request.body;
         const actor = actorOf(principalOf(request));
-        const decided = await decisions[word](deps.db, { tenant: run.tenant, runId: run.id, planDigest, actor, comment });
+        const decided = await decisions[word](deps.db, {
+          tenant: run.tenant,
+          runId: run.id,
+          planDigest,
+          actor,
+          comment,
+        });
         await ringStack(deps, { tenant: run.tenant, stackId: run.stack_id });
         return runView(decided, request.params.stack);
       },
@@ -116,7 +128,11 @@ function decisionRoutes(app: App, deps: RouteDeps): void {
     },
     async (request, reply) => {
       const run = await requireRun(deps, request.params);
-      const canceled = await cancelRun(deps.db, { tenant: run.tenant, runId: run.id, by: actorOf(principalOf(request)) });
+      const canceled = await cancelRun(deps.db, {
+        tenant: run.tenant,
+        runId: run.id,
+        by: actorOf(principalOf(request)),
+      });
       await ringStack(deps, { tenant: run.tenant, stackId: run.stack_id });
       return reply.code(202).send(runView(canceled, request.params.stack));
     },

@@ -7,9 +7,13 @@ const closed = { additionalProperties: false } as const;
 
 export const TenantParams = Type.Object({ tenant: Name });
 export const StackParams = Type.Object({ tenant: Name, stack: Name });
-export const RunParams = Type.Object({ tenant: Name, stack: Name, number: Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }) });
+export const RunParams = Type.Object({
+  tenant: Name,
+  stack: Name,
+  number: Type.Integer({ minimum: 1, maximum: 2 ** 31 - 1 }),
+});
 
-export const MAX_PAGE = 200;
+export const MAX_PAGE = 500;
 export const PageQuery = Type.Object(
   {
     cursor: Type.Optional(Type.String({ maxLength: 256, description: '`next` of the page before' })),
@@ -26,4 +30,8 @@ export const DecisionBody = Type.Object(
 );
 
 /** Answers of every route that is not open, beside its own. */
-export const problems = { '4xx': ProblemView, '5xx': ProblemView };
+const problem = {
+  description: 'a problem document (RFC 9457)',
+  content: { 'application/problem+json': { schema: ProblemView } },
+};
+export const problems = { '4xx': problem, '5xx': problem };

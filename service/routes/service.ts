@@ -45,12 +45,11 @@ export function serviceRoutes(app: App, deps: RouteDeps): void {
       config: { route: 'metrics' },
       schema: { tags: ['service'], description: 'Prometheus text; for a token of the whole installation' },
     },
-    async (_request, reply) => reply.type(deps.metrics.registry.contentType).send(await deps.metrics.registry.metrics()),
+    async (_request, reply) =>
+      reply.type(deps.metrics.registry.contentType).send(await deps.metrics.registry.metrics()),
   );
 
-  app.get(
-    '/openapi.json',
-    { config: { route: 'openapi' }, schema: { tags: ['service'], security: [] } },
-    () => app.swagger(),
+  app.get('/openapi.json', { config: { route: 'openapi' }, schema: { tags: ['service'], security: [] } }, () =>
+    app.swagger(),
   );
 }

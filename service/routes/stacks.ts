@@ -25,7 +25,10 @@ function readRoutes(app: App, deps: RouteDeps): void {
       const { limit = DEFAULT_PAGE, cursor } = request.query;
       const after = decodeCursor(cursor, NAME);
       const rows = await listStacks(deps.db, { tenant: request.params.tenant, after, limit: limit + 1 });
-      const live = await liveRuns(deps.db, rows.map((row) => row.id));
+      const live = await liveRuns(
+        deps.db,
+        rows.map((row) => row.id),
+      );
       const at = await surroundings(deps, request.params.tenant);
       return pageOf(
         rows,
@@ -49,13 +52,22 @@ function readRoutes(app: App, deps: RouteDeps): void {
     `${base}/:stack/revisions`,
     {
       config: { route: 'stacks.revisions' },
-      schema: { tags, params: StackParams, querystring: PageQuery, response: { 200: PageOf(RevisionView), ...problems } },
+      schema: {
+        tags,
+        params: StackParams,
+        querystring: PageQuery,
+        response: { 200: PageOf(RevisionView), ...problems },
+      },
     },
     async (request) => {
       const { limit = DEFAULT_PAGE, cursor } = request.query;
       const stack = await requireStack(deps, request.params);
       const before = decodeCursor(cursor, /^\d{1,18}$/);
-      const rows = await listRevisions(deps.db, { stackId: stack.id, limit: limit + 1, ...(before !== undefined && { before: Number(before) }) });
+      const rows = await listRevisions(deps.db, {
+        stackId: stack.id,
+        limit: limit + 1,
+        ...(before !== undefined && { before: Number(before) }),
+      });
       return pageOf(rows, limit, revisionView, (row) => String(row.ordinal));
     },
   );
@@ -66,7 +78,12 @@ function requestRoutes(app: App, deps: RouteDeps): void {
     `${base}/:stack/reconcile`,
     {
       config: { route: 'stacks.reconcile' },
-      schema: { tags, description: 'look at the stack now', params: StackParams, response: { 202: StackView, ...problems } },
+      schema: {
+        tags,
+        description: 'look at the stack now',
+        params: StackParams,
+        response: { 202: StackView, ...problems },
+      },
     },
     async (request, reply) => {
       const on = await requestOn(deps, request, request.params);

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import type { InjectOptions } from 'fastify';
+import type { Static, TSchema } from 'typebox';
+import { Value } from 'typebox/value';
 import { API_VERSION, type Role } from '#core/domain/manifest.ts';
 import { createLogger } from '#core/logger.ts';
 import { createScrubber } from '#core/scrubber.ts';
@@ -14,10 +16,13 @@ import { buildApp } from '../../service/app.ts';
 import type { App } from '../../service/deps.ts';
 import { createTestDatabase } from './database.ts';
 
-/** An answer of the service. `body` is the parsed JSON: what it holds is for the test to say. */
+/** An answer of the service. */
 export interface Answer {
   status: number;
-  body: ReturnType<typeof JSON.parse>;
+  /** Parsed JSON; undefined where there is none. */
+  body: unknown;
+  /** The body in the shape of a schema; throws when it has another one. */
+  as<S extends TSchema>(schema: S): Static<S>;
   text: string;
   headers: Record<string, unknown>;
 }
@@ -67,7 +72,13 @@ export const stack = (of: string, name: string, spec: object = {}) => ({
   },
 });
 
-export const receiver = (of: string, name: string, type: string, ref: { secret: string; key: string }, suspend = false) => ({
+export const receiver = (
+  of: string,
+  name: string,
+  type: string,
+  ref: { secret: string; key: string },
+  suspend = false,
+) => ({
   apiVersion: API_VERSION,
   kind: 'Receiver',
   metadata: { name, tenant: of },
@@ -102,9 +113,16 @@ export async function startTestService(): Promise<TestService> {
   const inject = async (options: InjectOptions): Promise<Answer> => {
     const answer = await app.inject(options);
     const isJson = /json/.test(String(answer.headers['content-type'] ?? ''));
+    const body: unknown = isJson ? JSON.parse(answer.body) : undefined;
     return {
       status: answer.statusCode,
-      body: isJson ? answer.json() : undefined,
+      body,
+      as: (schema) => {
+        const [wrong] = Value.Errors(schema, body);
+        if (wrong !== undefined)
+          throw new Error(`${answer.statusCode} ${wrong.instancePath} ${wrong.message}: ${answer.body}`);
+        return Value.Parse(schema, body);
+      },
       text: answer.body,
       headers: answer.headers,
     };
@@ -124,7 +142,14 @@ export async function startTestService(): Promise<TestService> {
       ...(body !== undefined && { payload: JSON.stringify(body) }),
     });
   return {
-    ...{ app, db: database.db, admin, rings, log, token, inject, call },
+    app,
+    db: database.db,
+    admin,
+    rings,
+    log,
+    token,
+    inject,
+    call,
     async apply(...manifests) {
       const answer = await call('POST', '/v1/apply', admin, { manifests });
       if (answer.status !== 200) throw new Error(`apply: ${answer.status} ${answer.text}`);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ApplyResultView } from '#core/domain/view.ts';
 import { secret, stack, startTestService, tenant, type TestService } from '../harness/service.ts';
 
 let service: TestService;
@@ -14,7 +15,7 @@ describe('apply', () => {
       secret('shop', 'db', { password: 'hunter22' }),
       tenant('shop'),
     );
-    expect(answer.body.results).toMatchObject([
+    expect(answer.as(ApplyResultView).results).toMatchObject([
       { kind: 'Stack', action: 'created' },
       { kind: 'Secret', action: 'created' },
       { kind: 'Tenant', action: 'created' },
