@@ -59,6 +59,7 @@ describe('resolve', () => {
       'SourceUnauthorized',
     ],
     ['a broken registry', { status: 500 }, 'transient', 'SourceUnreachable'],
+    ['a redirect to nowhere', { status: 307 }, 'transient', 'SourceUnreachable'],
     ['a redirect in circles', { status: 307, headers: { location: '/again' } }, 'transient', 'SourceUnreachable'],
   ])('says of %s what to do', async (_, reply, kind, reason) => {
     const server = await startTestServer(() => reply);

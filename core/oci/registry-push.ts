@@ -11,8 +11,8 @@ const ACCESS = 'pull,push';
 
 /** Where an opened upload goes on, completed by the digest. */
 function uploadTarget(opened: HttpResponse, digest: string, what: string): URL {
-  const location = opened.header('location') ?? '';
-  if (!URL.canParse(location, opened.url.href)) {
+  const location = opened.header('location');
+  if (location === undefined || !URL.canParse(location, opened.url.href)) {
     throw transient('SourceUnreachable', `${what}: no upload location was given`);
   }
   const target = new URL(location, opened.url);

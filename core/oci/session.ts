@@ -45,8 +45,8 @@ function baseUrl(host: string, plainHttpHosts: readonly string[]): URL {
 }
 
 function nextHop(response: HttpResponse): URL {
-  const location = response.header('location') ?? '';
-  if (!URL.canParse(location, response.url.href)) {
+  const location = response.header('location');
+  if (location === undefined || !URL.canParse(location, response.url.href)) {
     throw transient('SourceUnreachable', `${response.url.origin} redirected to nowhere (${response.status})`);
   }
   const next = new URL(location, response.url);
