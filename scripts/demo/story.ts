@@ -146,14 +146,15 @@ async function goBack(parts: Parts, digest: string, after: RunView): Promise<voi
   });
 }
 
-const AUDITED = new Set(['StackApplied', 'TagMoved', 'RevisionFound', 'ApprovalNeeded', 'PlanReady', 'NothingToDo', 'Approved', 'ApplyStarted', 'Applied', 'DriftDetected', 'HealRequested', 'DriftHealed', 'DriftGone', 'RolledBack', 'RunFailed', 'PlanStale']);
+const AUDITED = new Set(['StackApplied', 'TagMoved', 'RevisionFound', 'ApprovalNeeded', 'PlanReady', 'NothingToDo', 'PlanApproved', 'PlanDiscarded', 'ApplyStarted', 'Applied', 'DriftDetected', 'HealRequested', 'DriftHealed', 'DriftGone', 'RolledBack', 'RunFailed', 'PlanStale']);
 
 async function auditTrail(parts: Parts): Promise<void> {
   const { items } = await parts.api.ask<{ items: EventView[] }>('GET', `/v1/tenants/default/events?stack=${STACK}&limit=500`);
   const short = (value: unknown) => (typeof value === 'string' ? value.replace(/^(sha256:.{12}).*/, '$1…') : '');
-  for (const event of items) {
+  for (const event of items.toReversed()) {
     if (!AUDITED.has(event.type)) continue;
-    const { digest, planDigest } = event.data;
+    const { planDigest } = event.data;
+    const digest = event.data['digest'] ?? event.data['to'];
     say(`${event.at.slice(11, 19)}  ${event.type.padEnd(15)} ${event.actor.padEnd(12)} ${short(digest).padEnd(20)} ${planDigest ? `plan ${short(planDigest)}` : ''}`);
   }
 }
