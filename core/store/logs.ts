@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Queryable } from './database.ts';
+import { storableText } from './storable.ts';
 
 /** Bytes of a run's output that are kept unless the caller says otherwise. */
 const MAX_LOG_BYTES = 512 * 1024;
@@ -22,11 +23,12 @@ export async function appendLog(
     .select(sql<number>`coalesce(sum(octet_length(text)), 0)::float8`.as('kept'))
     .where('run_id', '=', piece.runId)
     .executeTakeFirstOrThrow();
-  if (kept >= max || piece.text === '') return;
-  const text = cutTo(piece.text, max - kept);
+  // Only the note takes a log over its limit.
+  if (kept > max || piece.text === '') return;
+  const whole = storableText(piece.text);
+  const text = cutTo(whole, max - kept);
   const note = `\n[output over ${max} bytes is dropped]\n`;
-  const isCut = text.length < piece.text.length;
-  // With the note the log is over its limit, so the next piece is dropped in silence.
+  const isCut = text.length < whole.length;
   const stored = isCut ? text + note : text;
   await db.insertInto('run_logs').values({ tenant: piece.tenant, run_id: piece.runId, text: stored }).execute();
 }
