@@ -60,6 +60,7 @@ describe('the environment of a run', () => {
   });
 });
 
-it('names the certificate files to show, each folder of a list', () => {
-  expect(certificatePaths({ SSL_CERT_DIR: '/a:/b', SSL_CERT_FILE: '/c.pem', OTHER: '/d' })).toEqual(['/c.pem', '/a', '/b']);
+it('names the certificate files to show, each folder of a list, as far as they exist', () => {
+  const own = { SSL_CERT_DIR: '/usr:/etc', SSL_CERT_FILE: '/nowhere/ca.pem', OTHER: '/bin' };
+  expect(certificatePaths(own)).toEqual(['/usr', '/etc']);
 });

@@ -1,4 +1,5 @@
-import { dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, isAbsolute, join } from 'node:path';
 import { stalled } from '../domain/errors.ts';
 
 /** Of the worker's own variables a run gets only these: where the certificates are that it trusts. */
@@ -76,14 +77,10 @@ export interface EnvironmentInput {
 export function buildEnvironment(input: EnvironmentInput): Record<string, string> {
   checkEnvironmentNames(input.environment);
   const folders = runFolders(input.runDir);
-  const certificates = CERTIFICATE_VARIABLES.flatMap((name) => {
-    const value = input.own[name];
-    return value === undefined || value === '' ? [] : [[name, value] as const];
-  });
   return {
     LANG: 'C.UTF-8',
     TZ: 'UTC',
-    ...Object.fromEntries(certificates),
+    ...certificateVariables(input.own),
     ...input.environment,
     ...STANDARD,
     PATH: [dirname(input.engine), dirname(input.node), '/usr/bin', '/bin'].join(':'),
@@ -95,7 +92,16 @@ export function buildEnvironment(input: EnvironmentInput): Record<string, string
   };
 }
 
+/** The certificate variables that are set. */
+export function certificateVariables(environment: Record<string, string | undefined>): Record<string, string> {
+  const set = CERTIFICATE_VARIABLES.flatMap((name) => {
+    const value = environment[name];
+    return value === undefined || value === '' ? [] : [[name, value] as const];
+  });
+  return Object.fromEntries(set);
+}
+
 /** Files and folders the certificate variables name, to be shown to a run read-only. */
 export function certificatePaths(environment: Record<string, string | undefined>): string[] {
-  return CERTIFICATE_VARIABLES.flatMap((name) => environment[name]?.split(':') ?? []).filter((path) => path.startsWith('/'));
+  return CERTIFICATE_VARIABLES.flatMap((name) => environment[name]?.split(':') ?? []).filter((path) => isAbsolute(path) && existsSync(path));
 }

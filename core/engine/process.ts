@@ -89,7 +89,7 @@ function failure(options: EngineProcessOptions, ending: Ending, cause: 'timeout'
   if (cause === 'abort') return abortError(options.signal, output);
   if (cause === 'timeout') {
     const limit = `${Math.round(options.timeoutMs / 100) / 10} s`;
-    return transient('TimedOut', `The engine was stopped at its time limit of ${limit}. Raise the stack's timeouts, or see what the program waits for.`, output);
+    return transient('TimedOut', `The run was stopped at its time limit of ${limit}. Raise the stack's timeouts, or see what the program waits for.`, output);
   }
   if (ending.type === 'failed') return transient('InternalError', `The engine could not be started: ${ending.message}`, output);
   if (ending.type === 'deadline') return transient('LeaseLost', 'The lease was not renewed in time, so the run was killed.', output);
