@@ -13,6 +13,7 @@ import {
   OCI_TAR_ZSTD,
   PROGRAM_ARTIFACT,
   PROGRAM_LAYER,
+  TITLE,
 } from './media-types.ts';
 import type { Descriptor } from './port.ts';
 
@@ -54,8 +55,7 @@ const KNOWN_OTHERS: ReadonlyArray<[RegExp, string]> = [
   [/docker\.plugin/, 'a Docker plugin'],
 ];
 
-/** ORAS annotations (oras-go content/file): the path of a file or folder, whether a layer is a folder, its tar's digest. */
-const TITLE = 'org.opencontainers.image.title';
+/** ORAS annotations (oras-go content/file): whether a layer is a folder, and the digest of its tar. */
 const UNPACK = 'io.deis.oras.content.unpack';
 const UNPACKED_DIGEST = 'io.deis.oras.content.digest';
 

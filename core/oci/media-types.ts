@@ -26,6 +26,9 @@ export const OCI_TAR_GZIP = 'application/vnd.oci.image.layer.v1.tar+gzip';
 export const OCI_TAR_ZSTD = 'application/vnd.oci.image.layer.v1.tar+zstd';
 export const DOCKER_TAR_GZIP = 'application/vnd.docker.image.rootfs.diff.tar.gzip';
 
+/** Annotation of a layer: the path of the file or folder it holds (image-spec annotations.md). */
+export const TITLE = 'org.opencontainers.image.title';
+
 /** The media type without parameters, lower-case; undefined for an absent header. */
 export function bareType(contentType: string | undefined): string | undefined {
   return contentType?.split(';')[0]?.trim().toLowerCase();

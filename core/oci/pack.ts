@@ -10,7 +10,14 @@ import { field } from './body.ts';
 import { digestOf } from './digest.ts';
 import { createEntryTable } from './entry-table.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
-import { EMPTY_CONFIG, EMPTY_CONFIG_BYTES, OCI_MANIFEST, PROGRAM_ARTIFACT, PROGRAM_LAYER } from './media-types.ts';
+import {
+  EMPTY_CONFIG,
+  EMPTY_CONFIG_BYTES,
+  OCI_MANIFEST,
+  PROGRAM_ARTIFACT,
+  PROGRAM_LAYER,
+  TITLE,
+} from './media-types.ts';
 import { listProgram, type ProgramFile } from './pack-files.ts';
 import type { Pusher } from './port.ts';
 
@@ -51,6 +58,8 @@ const EPOCH = new Date(0);
 const GZIP_OS_BYTE = 9;
 /** "unknown" (RFC 1952), since zlib writes the system it was built on. */
 const GZIP_OS_UNKNOWN = 255;
+/** What `oras pull` names the file. */
+const LAYER_TITLE = 'program.tar.gz';
 const MAX_PROJECT_BYTES = 1024 * 1024;
 
 async function assertProject(dir: string): Promise<void> {
@@ -150,7 +159,14 @@ function manifestOf(layer: Buffer, annotations: Readonly<Record<string, string>>
       size: EMPTY_CONFIG_BYTES.byteLength,
       data: 'e30=',
     },
-    layers: [{ mediaType: PROGRAM_LAYER, digest: digestOf(layer), size: layer.byteLength }],
+    layers: [
+      {
+        mediaType: PROGRAM_LAYER,
+        digest: digestOf(layer),
+        size: layer.byteLength,
+        annotations: { [TITLE]: LAYER_TITLE },
+      },
+    ],
     ...(Object.keys(sorted).length > 0 ? { annotations: sorted } : {}),
   };
   return Buffer.from(JSON.stringify(manifest));
