@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { openEngineFixture, type EngineFixture } from './engine-fixture.ts';
+
+let fixture: EngineFixture;
+beforeAll(async () => void (fixture = await openEngineFixture()));
+afterAll(() => fixture.close());
+
+const allow = async () => [];
+
+it('applies exactly what a preview of a new stack showed, and then has nothing to do', async () => {
+  const request = await fixture.request({ files: { a: 'one', b: 'two' }, secret: 'hush hush' });
+  expect(await fixture.engine.checkpoint(request)).toEqual({ hash: 'absent', resources: 0, pendingOperations: [] });
+
+  const preview = await fixture.engine.preview(request);
+  expect(preview.summary).toEqual({ create: 4 });
+  expect(preview.changes.map(({ name, op }) => `${op} ${name}`).sort()).toEqual(['create a', 'create b', 'create files-test', 'create secret']);
+  expect(await fixture.files()).toEqual({});
+  expect(await fixture.engine.checkpoint(request)).toMatchObject({ hash: 'absent' });
+
+  const applied = await fixture.engine.apply({ ...request, plan: preview.plan, gate: allow });
+  expect(applied).toMatchObject({ summary: { create: 4 }, checkpoint: { resources: 5, pendingOperations: [] } });
+  expect(await fixture.files()).toEqual({ a: 'one', b: 'two', secret: 'hush hush' });
+
+  const again = await fixture.engine.preview(await fixture.request({ files: { a: 'one', b: 'two' }, secret: 'hush hush' }));
+  expect(again).toMatchObject({ changes: [], summary: { same: 4 } });
+});
+
+it('shows an update, a secret that changes, a replacement and a delete each for what it is', async () => {
+  const request = await fixture.request({ files: { a: 'uno', c: 'three' }, renamed: { c: 'sea' }, secret: 'other words' });
+  const preview = await fixture.engine.preview(request);
+  const change = (name: string) => preview.changes.find((candidate) => candidate.name === name);
+  expect(change('a')).toMatchObject({ op: 'update', diffs: [{ path: 'text', kind: 'update', before: 'one', after: 'uno' }] });
+  expect(change('secret')).toMatchObject({ op: 'update', diffs: [{ path: 'text', before: '[secret]', after: '[secret]' }] });
+  expect(change('b')).toMatchObject({ op: 'delete' });
+  expect(change('c')).toMatchObject({ op: 'create' });
+  await fixture.engine.apply({ ...request, plan: preview.plan, gate: allow });
+  expect(await fixture.files()).toEqual({ a: 'uno', sea: 'three', secret: 'other words' });
+
+  const renaming = await fixture.engine.preview(await fixture.request({ files: { a: 'uno', c: 'three' }, secret: 'other words' }));
+  const [replaced] = renaming.changes.filter(({ op }) => op === 'replace');
+  expect(replaced).toMatchObject({ name: 'c', diffs: [{ path: 'name', replaces: true, before: 'sea', after: 'c' }] });
+});
+
+it('never lets a secret out: not by output, changes or plan', async () => {
+  const request = await fixture.request({ files: { a: 'uno', c: 'three' }, renamed: { c: 'sea' }, secret: 'a third secret' });
+  const preview = await fixture.engine.preview(request);
+  const said = `${fixture.output()}${JSON.stringify(preview.changes)}${preview.plan.toString('utf8')}`;
+  expect(said).toContain('update');
+  for (const secret of ['hush hush', 'other words', 'a third secret', request.passphrase]) expect(said).not.toContain(secret);
+});
+
+it('lists what is not known before the apply', async () => {
+  const preview = await fixture.engine.preview(await fixture.request({ files: { fresh: 'x' }, follow: true }));
+  expect(preview.unknowns).toContain('urn:pulumi:test::files::pulumi-nodejs:dynamic:Resource::follower#text');
+});
+
+it('says when a resource loses its protection', async () => {
+  await fixture.apply({ files: { kept: 'x' }, protect: true });
+  const preview = await fixture.engine.preview(await fixture.request({ files: { kept: 'x' } }));
+  expect(preview.changes).toMatchObject([{ name: 'kept', lostProtection: true }]);
+});
+
+it('touches only the resources it is told to', async () => {
+  await fixture.apply({ files: { one: '1', two: '2', kept: 'x' }, protect: true });
+  const targets = ['urn:pulumi:test::files::pulumi-nodejs:dynamic:Resource::one'];
+  const request = await fixture.request({ files: { one: 'I', two: 'II', kept: 'x' }, protect: true }, { targets });
+  const { plan, changes } = await fixture.engine.preview(request);
+  expect(changes.map(({ name, op }) => `${op} ${name}`)).toEqual(['update one']);
+  await fixture.engine.apply({ ...request, plan, gate: allow });
+  expect(await fixture.files()).toMatchObject({ one: 'I', two: '2' });
+});
+
+it('names the exact versions of everything that takes part', async () => {
+  const { programDir } = await fixture.request({});
+  const versions = await fixture.engine.versions(programDir);
+  expect(versions).toMatchObject({ engine: expect.stringMatching(/^v3\./), node: process.version, sdk: expect.stringMatching(/^3\./) });
+  expect(versions['host']).toMatch(/^sha256:/);
+});
