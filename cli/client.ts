@@ -131,9 +131,9 @@ function problemOf(status: number, text: string, settings: Settings): CliError {
       `the service at ${settings.url} answered ${status}, and not as Plumbline does: is PLUMBLINE_URL right?`,
     );
   }
-  const details = (body.errors ?? [])
-    .map((error) => `${error.path} ${error.message}`)
-    .filter((line) => line !== body.detail);
+  // The detail tells the first of them in its own words.
+  const more = (body.errors ?? []).filter((error) => !body.detail.includes(error.message));
+  const details = more.map((error) => `${error.path} ${error.message}`);
   const reason = body.reason === undefined ? '' : ` [${body.reason}]`;
   const message = printable([`${body.title}: ${body.detail}${reason}`, ...details].join('; '));
   return status === 400 || status === 422 ? usage(message) : failure(message);

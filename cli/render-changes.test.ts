@@ -41,6 +41,11 @@ describe('renderChanges', () => {
     ['what is added', { kind: 'add' }, '    + limit: 20'],
     ['what is taken away', { kind: 'delete' }, '    - limit: 5'],
     ['that it forces a replacement', { replaces: true }, '    ~ limit: 5 → 20  ! forces a replacement'],
+    [
+      'that the code of a dynamic provider differs, and not the code',
+      { path: '__provider' },
+      '    ~ __provider: (code of the dynamic provider)',
+    ],
     ['a mask as it is', { before: '[secret]', after: '[secret]' }, '    ~ limit: "[secret]" → "[secret]"'],
   ])('shows %s', (_what, over, line) => {
     expect(render(change({ diffs: [diff(over)] })).split('\n')[1]).toBe(line);

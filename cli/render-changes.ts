@@ -41,8 +41,12 @@ export function renderValue(value: unknown, maxValue = MAX_VALUE): string {
   return text.length <= maxValue ? text : `${text.slice(0, maxValue)}… (${text.length - maxValue} more characters)`;
 }
 
+/** The property in which a Node.js dynamic resource carries its own code (@pulumi/pulumi dynamic/index.js). */
+const CODE = '__provider';
+
 function renderDiff(diff: Diff, change: Change, options: RenderOptions): string {
   const sign = DIFF_SIGNS[diff.kind];
+  if (diff.path === CODE) return paint(sign, `    ${sign} ${CODE}: (code of the dynamic provider)`, options);
   const unknown = change.unknowns.includes(diff.path);
   const before = renderValue(diff.before, options.maxValue);
   const after = unknown ? '(known after apply)' : renderValue(diff.after, options.maxValue);

@@ -42,6 +42,10 @@ async function withRegistry<T>(
   });
   try {
     return await act(client, AbortSignal.timeout(PUSH_LIMIT_MS));
+  } catch (error) {
+    // OpenSSL's words for an answer that is no TLS.
+    if (!(error instanceof Error && error.message.includes('wrong version number'))) throw error;
+    throw usage(`the registry ${repository.host} does not speak HTTPS; reach it by plain HTTP with --plain-http`);
   } finally {
     await client.close();
   }

@@ -6,9 +6,11 @@ import { printable } from '../printable.ts';
 import { durationMs, waitUntil } from '../wait.ts';
 
 /** Nothing more will happen by itself: applied, waiting for a person, or stalled. */
-function isSettled(stack: StackView): boolean {
-  if (stack.status.reconcileRequested && !isTrue(stack, 'Stalled')) return false;
-  return stack.liveRun === null || stack.liveRun.state === 'awaiting_approval';
+function isSettled(stack: StackView, asked: StackView): boolean {
+  if (stack.liveRun !== null) return stack.liveRun.state === 'awaiting_approval';
+  // A source that cannot be asked leaves the request open: it is counted as a failure instead.
+  const isHandled = !stack.status.reconcileRequested || stack.status.failures > asked.status.failures;
+  return isHandled && (isTrue(stack, 'Stalled') || !isTrue(stack, 'Reconciling'));
 }
 
 function isTrue(stack: StackView, type: string): boolean {
@@ -22,7 +24,10 @@ async function reconcile(name: string, _options: object, command: Command) {
   const limitMs = durationMs(timeout);
   const asked = await client.post(path`/stacks/${name}/reconcile`, undefined, StackView);
   const look = () => client.get(path`/stacks/${name}`, StackView);
-  const stack = wait === true ? await waitUntil(look, isSettled, { limitMs, last: (answer) => answer.why }) : asked;
+  const stack =
+    wait === true
+      ? await waitUntil(look, (answer) => isSettled(answer, asked), { limitMs, last: (answer) => answer.why })
+      : asked;
   context.print(stack, () => printable(`${name}: ${stack.why}`));
   if (wait === true && isTrue(stack, 'Stalled')) throw failure(printable(`${name} is stalled`));
 }
