@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import { TypeBoxValidatorCompiler, type TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
-import fastify, { type FastifyBaseLogger, type FastifyError } from 'fastify';
+import fastify, { LogController, type FastifyBaseLogger, type FastifyError } from 'fastify';
 import { guardRoutes } from './auth.ts';
 import type { App, RouteDeps, ServiceDeps } from './deps.ts';
 import { createServiceMetrics } from './metrics.ts';
@@ -54,7 +54,7 @@ export function buildApp(base: ServiceDeps): App {
   const loggerInstance: FastifyBaseLogger = deps.logger;
   const app = fastify({
     loggerInstance,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT,
     ...TIMEOUTS,
     http: { headersTimeout: 10_000, maxHeaderSize: 32 * 1024 },
@@ -64,6 +64,9 @@ export function buildApp(base: ServiceDeps): App {
     // A name of the sender's choice would let it write into our log.
     requestIdHeader: false,
     genReqId: () => randomUUID(),
+    frameworkErrors: (_error, request, reply) => {
+      void sendProblem(request, reply, new Problem('malformed', 'the URL cannot be read'));
+    },
   }).withTypeProvider<TypeBoxTypeProvider>();
   app.setValidatorCompiler(TypeBoxValidatorCompiler);
   app.addHook('onSend', async (request, reply) => {

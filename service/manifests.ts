@@ -49,6 +49,8 @@ function plainErrors(errors: readonly TypeBoxError[], at: string): FastifySchema
     const instancePath = `${at}${error.instancePath}`;
     if (error.keyword === 'const') {
       choices.set(instancePath, [...(choices.get(instancePath) ?? []), error.params.allowedValue]);
+    } else if (error.keyword === 'enum') {
+      choices.set(instancePath, error.params.allowedValues);
     } else if (error.keyword === 'additionalProperties') {
       plain.push(failure(instancePath, `does not know ${error.params.additionalProperties.join(', ')}`));
     } else if (error.keyword !== 'boolean' && error.keyword !== 'anyOf') {

@@ -15,7 +15,7 @@ import { DecisionBody, DEFAULT_PAGE, PageQuery, problems, RunParams, StackParams
 const tags = ['runs'];
 const base = '/v1/tenants/:tenant/stacks/:stack/runs';
 
-function readRoutes(app: App, deps: RouteDeps): void {
+function listRoute(app: App, deps: RouteDeps): void {
   app.get(
     base,
     {
@@ -45,7 +45,9 @@ function readRoutes(app: App, deps: RouteDeps): void {
       );
     },
   );
+}
 
+function detailRoutes(app: App, deps: RouteDeps): void {
   app.get(
     `${base}/:number`,
     {
@@ -141,6 +143,7 @@ function decisionRoutes(app: App, deps: RouteDeps): void {
 
 /** Runs, their plans, and decisions on them. */
 export function runRoutes(app: App, deps: RouteDeps): void {
-  readRoutes(app, deps);
+  listRoute(app, deps);
+  detailRoutes(app, deps);
   decisionRoutes(app, deps);
 }
