@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Config } from '../core/config.ts';
+import { keepRunning, type KeptServer } from './keep-running.ts';
 import { toolchainDirOf } from './paths.ts';
 import { startPostgres } from './postgres.ts';
 import { startRedis } from './redis.ts';
@@ -12,22 +13,16 @@ export interface EmbeddedServers {
   release(): Promise<void>;
 }
 
+type Settings = Pick<Config, 'DATABASE_URL' | 'REDIS_URL' | 'PLUMBLINE_TOOLCHAIN' | 'dataDir'>;
+
 /**
  * The configured database and Redis, or the embedded ones of the data folder: started, or attached to when another process
- * runs them already.
+ * runs them already, and started again when they die.
  */
-export async function connectEmbedded(
-  config: Pick<Config, 'DATABASE_URL' | 'REDIS_URL' | 'PLUMBLINE_TOOLCHAIN' | 'dataDir'>,
-): Promise<EmbeddedServers> {
-  const postgres =
-    config.DATABASE_URL === ''
-      ? await startPostgres({ dataDir: join(config.dataDir, 'postgres'), database: 'plumbline' })
-      : undefined;
+export async function connectEmbedded(config: Settings): Promise<EmbeddedServers> {
+  const postgres = config.DATABASE_URL === '' ? await keepPostgres(config) : undefined;
   try {
-    const redis =
-      config.REDIS_URL === ''
-        ? await startRedis({ dataDir: join(config.dataDir, 'redis'), toolchainDir: toolchainDirOf(config) })
-        : undefined;
+    const redis = config.REDIS_URL === '' ? await keepRedis(config) : undefined;
     return {
       databaseUrl: postgres?.url ?? config.DATABASE_URL,
       redisUrl: redis?.url ?? config.REDIS_URL,
@@ -40,4 +35,14 @@ export async function connectEmbedded(
     await postgres?.stop();
     throw error;
   }
+}
+
+function keepPostgres({ dataDir }: Settings): Promise<KeptServer> {
+  const options = { dataDir: join(dataDir, 'postgres'), database: 'plumbline' };
+  return keepRunning('PostgreSQL', () => startPostgres(options), console.error);
+}
+
+function keepRedis(config: Settings): Promise<KeptServer> {
+  const options = { dataDir: join(config.dataDir, 'redis'), toolchainDir: toolchainDirOf(config) };
+  return keepRunning('Redis', () => startRedis(options), console.error);
 }
