@@ -18,7 +18,9 @@ function scrubValue(value: unknown, scrubber: Scrubber): unknown {
   }
   if (Array.isArray(value)) return value.map((item) => scrubValue(item, scrubber));
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [scrubber.scrub(key), scrubValue(item, scrubber)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [scrubber.scrub(key), scrubValue(item, scrubber)]),
+  );
 }
 
 /** A secret of digits may lie inside a number, and one of letters behind a backslash: then the mask breaks the JSON. */

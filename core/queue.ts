@@ -9,7 +9,10 @@ export const QUEUE_NAMES = ['reconcile', 'drift'] as const;
 export type QueueName = (typeof QUEUE_NAMES)[number];
 
 /** All a job says: which stack to look at. Everything else is in PostgreSQL. */
-export const JobData = Type.Object({ stackId: Type.String({ pattern: '^[0-9]{1,19}$' }) }, { additionalProperties: false });
+export const JobData = Type.Object(
+  { stackId: Type.String({ pattern: '^[0-9]{1,19}$' }) },
+  { additionalProperties: false },
+);
 export type JobData = Static<typeof JobData>;
 
 /** The doorbell. */
@@ -105,14 +108,18 @@ export function createRing(redisUrl: string, logger: Logger): Ring {
 }
 
 /**
- * Removes a deduplication key whose job is gone or finished, as an outage of Redis can leave it: it would swallow every ring
+ * Removes a deduplication key whose job is in no list any more, as an outage of Redis can leave it: it would swallow every ring
  * for the stack. For the sweep, when a stack stays due although it was rung for.
  */
 export async function clearStaleDedup(
   redisUrl: string,
   at: { tenant: string; queue: QueueName; stackId: string },
 ): Promise<boolean> {
-  const connection = new Redis(redisUrl, { maxRetriesPerRequest: 1, commandTimeout: LIMIT_MS, connectTimeout: LIMIT_MS });
+  const connection = new Redis(redisUrl, {
+    maxRetriesPerRequest: 1,
+    commandTimeout: LIMIT_MS,
+    connectTimeout: LIMIT_MS,
+  });
   connection.on('error', () => undefined);
   const queue = new Queue(at.queue, { connection, prefix: prefixOf(at.tenant), skipMetasUpdate: true });
   queue.on('error', () => undefined);
@@ -171,7 +178,10 @@ export function openQueueWorker(options: QueueWorkerOptions): { close(): Promise
   );
   worker.on('error', (error) => logger.warn({ err: error, tenant, queue, reason: 'InternalError' }, 'queue worker'));
   worker.on('failed', (job, error) =>
-    logger.error({ err: error, tenant, queue, stackId: job?.data.stackId, reason: 'InternalError' }, 'a look at a stack failed'),
+    logger.error(
+      { err: error, tenant, queue, stackId: job?.data.stackId, reason: 'InternalError' },
+      'a look at a stack failed',
+    ),
   );
   return {
     async close() {

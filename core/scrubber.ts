@@ -38,7 +38,10 @@ function addForm(index: Index, form: string): void {
   const known = index.heads.get(head) ?? [];
   if (known.includes(form)) return;
   // The longest first: it is the one that leaves nothing behind.
-  index.heads.set(head, [...known, form].sort((a, b) => b.length - a.length));
+  index.heads.set(
+    head,
+    [...known, form].sort((a, b) => b.length - a.length),
+  );
   for (let length = 1; length < HEAD; length += 1) index.starts.add(form.slice(0, length));
   index.pairs[pairOf(form, 0)] = 1;
 }
@@ -59,7 +62,7 @@ function mayGoOn(index: Index, text: string, at: number): boolean {
 function scan(index: Index, longest: number, text: string, more: boolean): { out: string; rest: string } {
   let out = '';
   let from = 0;
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     if (more && text.length - at < longest && mayGoOn(index, text, at)) {
       return { out: out + text.slice(from, at), rest: text.slice(at) };
     }

@@ -7,7 +7,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 import { link, mkdir, open as openFile, readFile, realpath, rm, stat } from 'node:fs/promises';
-import { dirname, isAbsolute, join, relative, resolve } from 'node:path';
+import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 
 /** The key that seals everything secret in the database. A KeyObject, so that printing it shows nothing. */
 export interface MasterKey {
@@ -35,7 +35,7 @@ async function realPathOf(path: string): Promise<string> {
 
 async function refuseInside(file: string, dataDir: string): Promise<void> {
   const way = relative(await realPathOf(resolve(dataDir)), await realPathOf(file));
-  const outside = way.startsWith('..') || isAbsolute(way);
+  const outside = way === '..' || way.startsWith(`..${sep}`) || isAbsolute(way);
   if (outside) return;
   throw new Error(
     `the key file ${file} lies inside the data folder ${dataDir}: a copy of the data would hold its key. Set PLUMBLINE_KEY_FILE to a path outside`,
@@ -84,7 +84,9 @@ export async function loadMasterKey(keyFile: string, dataDir: string): Promise<M
   }
   const bytes = await readFile(file);
   if (bytes.length !== KEY_BYTES) {
-    throw new Error(`the key file ${file} holds ${bytes.length} bytes, not ${KEY_BYTES}: restore the one this installation was made with`);
+    throw new Error(
+      `the key file ${file} holds ${bytes.length} bytes, not ${KEY_BYTES}: restore the one this installation was made with`,
+    );
   }
   const master = createSecretKey(bytes);
   bytes.fill(0);
@@ -105,7 +107,8 @@ export function seal(key: MasterKey, plaintext: Buffer | string, context: string
 
 /** Opens what `seal` made. @throws Error naming the context; never a part of the content. */
 export function open(key: MasterKey, sealed: Buffer, context: string): Buffer {
-  if (sealed.length < HEADER_BYTES || sealed[0] !== FORMAT) throw new Error(`${context} is not something Plumbline sealed`);
+  if (sealed.length < HEADER_BYTES || sealed[0] !== FORMAT)
+    throw new Error(`${context} is not something Plumbline sealed`);
   const nonce = sealed.subarray(1, 1 + NONCE_BYTES);
   const decipher = createDecipheriv('aes-256-gcm', key.master, nonce, { authTagLength: TAG_BYTES });
   decipher.setAAD(Buffer.from(context));

@@ -1,5 +1,5 @@
 import { sql, type Selectable, type Transaction } from 'kysely';
-import { outcomeOf, summarize } from '../domain/summarize.ts';
+import { outcomeOf, speaksForStack, summarize } from '../domain/summarize.ts';
 import { databaseNow } from './clock.ts';
 import { Conflict } from './conflict.ts';
 import { inTransaction, type Queryable } from './database.ts';
@@ -46,7 +46,9 @@ async function waitingRun(trx: Transaction<Schema>, decision: PlanDecision): Pro
     );
   }
   if (run.late) {
-    throw new Conflict(`the plan of run ${run.number} expired at ${run.expires_at?.toISOString()}; \`plumb reconcile\` plans again`);
+    throw new Conflict(
+      `the plan of run ${run.number} expired at ${run.expires_at?.toISOString()}; \`plumb reconcile\` plans again`,
+    );
   }
   return { stack, run };
 }
@@ -65,7 +67,12 @@ async function insertDecision(trx: Transaction<Schema>, decision: PlanDecision, 
     .execute();
 }
 
-async function settle(trx: Transaction<Schema>, { stack, run }: Waiting, to: 'approved' | 'discarded', message: string) {
+async function settle(
+  trx: Transaction<Schema>,
+  { stack, run }: Waiting,
+  to: 'approved' | 'discarded',
+  message: string,
+) {
   const moved = await moveRun(trx, {
     runId: run.id,
     from: 'awaiting_approval',
@@ -73,7 +80,7 @@ async function settle(trx: Transaction<Schema>, { stack, run }: Waiting, to: 'ap
     patch: { message, ...(to === 'discarded' && { reason: 'PlanDiscarded' as const }) },
   });
   const outcome = outcomeOf(to, `run ${run.number}: ${message}`);
-  if (outcome !== undefined) {
+  if (outcome !== undefined && speaksForStack(run, stack)) {
     const at = { generation: stack.generation, now: await databaseNow(trx) };
     await patchStack(trx, stack.id, { conditions: JSON.stringify(summarize(stack.conditions, outcome, at)) });
   }
@@ -99,7 +106,9 @@ export async function approve(db: Queryable, decision: PlanDecision): Promise<Ru
     refuseSelf(waiting, decision.actor);
     const before = await listApprovals(trx, run.id);
     if (before.some((approval) => approval.actor === decision.actor)) {
-      throw new Conflict(`${decision.actor} approved run ${run.number} already; ${run.approvals_required} different people must`);
+      throw new Conflict(
+        `${decision.actor} approved run ${run.number} already; ${run.approvals_required} different people must`,
+      );
     }
     await insertDecision(trx, decision, 'approved');
     const count = before.length + 1;

@@ -45,7 +45,10 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
 
 /** Brings the tables up to date. Safe to call from several processes at once: they wait for each other. */
 export async function migrateToLatest(db: Database): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: () => Promise.resolve({ '0001-initial': initial }) } });
+  const migrator = new Migrator({
+    db,
+    provider: { getMigrations: () => Promise.resolve({ '0001-initial': initial }) },
+  });
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) {
     throw new Error('the database cannot be brought up to date; is it one of a newer Plumbline?', { cause: error });

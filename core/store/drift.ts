@@ -41,7 +41,10 @@ export async function replaceDrift(
   }));
   // A statement takes at most 65,535 parameters.
   for (let start = 0; start < rows.length; start += 1000) {
-    await trx.insertInto('drift_items').values(rows.slice(start, start + 1000)).execute();
+    await trx
+      .insertInto('drift_items')
+      .values(rows.slice(start, start + 1000))
+      .execute();
   }
   const kept = items.filter((item) => seenAt.has(keyOf(item))).length;
   return { added: items.length - kept, gone: before.length - kept };

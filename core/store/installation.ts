@@ -14,7 +14,11 @@ export type InstallationRow = Selectable<InstallationTable>;
  */
 export async function ensureInstallation(db: Queryable, engineVersion?: string): Promise<InstallationRow> {
   return await inTransaction(db, async (trx) => {
-    await trx.insertInto('installation').values({ only: true }).onConflict((conflict) => conflict.doNothing()).execute();
+    await trx
+      .insertInto('installation')
+      .values({ only: true })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
     const row = await trx.selectFrom('installation').selectAll().forUpdate().executeTakeFirstOrThrow();
     if (engineVersion === undefined || engineVersion === row.engine_version) return row;
     if (row.engine_version !== null) {
@@ -32,6 +36,9 @@ function refuseMismatch(installed: string, ours: string, othersAlive: number): v
     throw stalled('EngineMismatch', `${here}: install that version, or set PLUMBLINE_PULUMI to it`);
   }
   if (othersAlive > 0) {
-    throw stalled('EngineMismatch', `${here}: stop the ${othersAlive} workers of another version first, then start the new ones`);
+    throw stalled(
+      'EngineMismatch',
+      `${here}: stop the ${othersAlive} workers of another version first, then start the new ones`,
+    );
   }
 }

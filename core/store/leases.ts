@@ -105,12 +105,22 @@ async function useConfirmation(trx: Transaction<Schema>, request: LeaseRequest):
     .where('expires_at', '<=', clock())
     .execute();
   const message = 'the lease of the worker that was declared dead is taken over';
-  await recordEvent(trx, { tenant: request.tenant, stackId: request.stackId, type: 'UnlockUsed', severity: 'warning', message, actor: by });
+  await recordEvent(trx, {
+    tenant: request.tenant,
+    stackId: request.stackId,
+    type: 'UnlockUsed',
+    severity: 'warning',
+    message,
+    actor: by,
+  });
   return true;
 }
 
 function lost(key: LeaseKey) {
-  return transient('LeaseLost', `the ${key.lane} lease of stack ${key.stackId} (fence ${key.fence}) ended or is another worker's; this worker stops`);
+  return transient(
+    'LeaseLost',
+    `the ${key.lane} lease of stack ${key.stackId} (fence ${key.fence}) ended or is another worker's; this worker stops`,
+  );
 }
 
 /** Prolongs the lease; returns the milliseconds it has from the moment of the answer. @throws transient(LeaseLost) */

@@ -9,7 +9,10 @@ const MAX_LOG_BYTES = 512 * 1024;
 function cutTo(text: string, bytes: number): string {
   const buffer = Buffer.from(text);
   if (buffer.length <= bytes) return text;
-  return buffer.subarray(0, Math.max(0, bytes)).toString('utf8').replace(/\uFFFD+$/, '');
+  return buffer
+    .subarray(0, Math.max(0, bytes))
+    .toString('utf8')
+    .replace(/\uFFFD+$/, '');
 }
 
 /** Keeps a piece of a run's output, scrubbed by the caller. What is over the limit is dropped, and said so once. */

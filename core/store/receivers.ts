@@ -25,7 +25,12 @@ export async function upsertReceiver(
   wanted: ReceiverToApply,
 ): Promise<{ receiver: ReceiverRow; outcome: ApplyOutcome }> {
   const { tenant, name } = wanted;
-  const columns = { type: wanted.type, secret: wanted.secret, secret_key: wanted.secretKey, suspended: wanted.suspended };
+  const columns = {
+    type: wanted.type,
+    secret: wanted.secret,
+    secret_key: wanted.secretKey,
+    suspended: wanted.suspended,
+  };
   return await inTransaction(db, async (trx) => {
     const created = await trx
       .insertInto('receivers')
@@ -40,9 +45,13 @@ export async function upsertReceiver(
         .set(columns)
         .where('tenant', '=', tenant)
         .where('name', '=', name)
-        .where((where) => where.or(
-          (['type', 'secret', 'secret_key', 'suspended'] as const).map((column) => where(column, '<>', columns[column])),
-        ))
+        .where((where) =>
+          where.or(
+            (['type', 'secret', 'secret_key', 'suspended'] as const).map((column) =>
+              where(column, '<>', columns[column]),
+            ),
+          ),
+        )
         .returningAll()
         .executeTakeFirst());
     if (changed === undefined) {
@@ -50,7 +59,13 @@ export async function upsertReceiver(
       return { receiver: await found.executeTakeFirstOrThrow(), outcome: 'unchanged' };
     }
     const outcome = created === undefined ? 'changed' : 'created';
-    await recordEvent(trx, { tenant, type: 'ReceiverApplied', message: `receiver ${name} ${outcome}`, actor: wanted.by, data: { receiver: name } });
+    await recordEvent(trx, {
+      tenant,
+      type: 'ReceiverApplied',
+      message: `receiver ${name} ${outcome}`,
+      actor: wanted.by,
+      data: { receiver: name },
+    });
     return { receiver: changed, outcome };
   });
 }

@@ -23,7 +23,13 @@ export async function bumpRequest(trx: Transaction<Schema>, tenant: string, stac
   await trx.updateTable('stacks').set(ASK).where('tenant', '=', tenant).where('id', '=', stackId).execute();
 }
 
-async function asked(db: Queryable, request: StackRequest, type: string, message: string, patch: StackPatch): Promise<StackRow> {
+async function asked(
+  db: Queryable,
+  request: StackRequest,
+  type: string,
+  message: string,
+  patch: StackPatch,
+): Promise<StackRow> {
   return await inTransaction(db, async (trx) => {
     const stack = await lockStack(trx, request.stackId, request.tenant);
     await patchStack(trx, stack.id, patch);
@@ -54,7 +60,8 @@ export async function requestReconcileByRepository(
   push: { tenant: string; repository: string; by: string },
 ): Promise<string[]> {
   return await inTransaction(db, async (trx) => {
-    const followers = () => trx.selectFrom('stacks').select('id').where('tenant', '=', push.tenant).where('repository', '=', push.repository);
+    const followers = () =>
+      trx.selectFrom('stacks').select('id').where('tenant', '=', push.tenant).where('repository', '=', push.repository);
     const fresh = await followers().whereRef('requested_seq', '=', 'handled_seq').orderBy('id').forUpdate().execute();
     for (const { id } of fresh) {
       await patchStack(trx, id, ASK);
@@ -93,7 +100,8 @@ export async function answerPending(
     if (!waits) throw new Conflict(`no operation on ${answer.urn} waits for an answer; see \`plumb pending\``);
     const others = (stack.pending_answers ?? []).filter((other) => other.urn !== answer.urn);
     const patch = { ...ASK, pending_answers: JSON.stringify([...others, answer]) };
-    const message = answer.answer === 'import' ? `${answer.urn} is to be imported as ${answer.id}` : `${answer.urn} is to be cleared`;
+    const message =
+      answer.answer === 'import' ? `${answer.urn} is to be imported as ${answer.id}` : `${answer.urn} is to be cleared`;
     return await asked(trx, { ...at, by: answer.by }, 'PendingAnswerGiven', message, patch);
   });
 }
@@ -115,7 +123,9 @@ export async function confirmUnlock(db: Queryable, request: StackRequest): Promi
     const dead = leases.filter((lease) => !lease.alive);
     if (dead.length === 0) {
       const holder = leases[0]?.worker_id;
-      throw new Conflict(holder === undefined ? 'no worker holds the stack' : `worker ${holder} still renews its lease: it is not dead`);
+      throw new Conflict(
+        holder === undefined ? 'no worker holds the stack' : `worker ${holder} still renews its lease: it is not dead`,
+      );
     }
     const names = dead.map((lease) => lease.worker_id).join(', ');
     return await asked(trx, request, 'UnlockConfirmed', `worker ${names} was declared dead`, {

@@ -50,7 +50,12 @@ export async function seeRevision(
 }
 
 export async function getRevision(db: Queryable, stackId: string, digest: string): Promise<RevisionRow | undefined> {
-  return await db.selectFrom('revisions').selectAll().where('stack_id', '=', stackId).where('digest', '=', digest).executeTakeFirst();
+  return await db
+    .selectFrom('revisions')
+    .selectAll()
+    .where('stack_id', '=', stackId)
+    .where('digest', '=', digest)
+    .executeTakeFirst();
 }
 
 /** Notes that a revision was applied now. */
@@ -68,6 +73,11 @@ export async function listRevisions(
   db: Queryable,
   at: { stackId: string; limit: number; before?: number },
 ): Promise<RevisionRow[]> {
-  const query = db.selectFrom('revisions').selectAll().where('stack_id', '=', at.stackId).orderBy('ordinal', 'desc').limit(at.limit);
+  const query = db
+    .selectFrom('revisions')
+    .selectAll()
+    .where('stack_id', '=', at.stackId)
+    .orderBy('ordinal', 'desc')
+    .limit(at.limit);
   return await (at.before === undefined ? query : query.where('ordinal', '<', at.before)).execute();
 }

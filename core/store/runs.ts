@@ -100,9 +100,17 @@ export async function cancelRun(db: Queryable, at: { tenant: string; runId: stri
       .where('state', 'in', UNFINISHED)
       .returningAll()
       .executeTakeFirst();
-    if (run === undefined) throw new Conflict(`run ${found.number} is ${found.state}: it is finished and cannot be canceled`);
+    if (run === undefined)
+      throw new Conflict(`run ${found.number} is ${found.state}: it is finished and cannot be canceled`);
     const message = `cancel of run ${run.number} asked for`;
-    await recordEvent(trx, { tenant: at.tenant, stackId: run.stack_id, runId: run.id, type: 'CancelRequested', message, actor: at.by });
+    await recordEvent(trx, {
+      tenant: at.tenant,
+      stackId: run.stack_id,
+      runId: run.id,
+      type: 'CancelRequested',
+      message,
+      actor: at.by,
+    });
     return run;
   });
 }
@@ -111,7 +119,12 @@ function runsOf(db: Queryable, stackId: string) {
   return db.selectFrom('runs').selectAll().where('stack_id', '=', stackId).orderBy('number', 'desc');
 }
 
-export async function getRun(db: Queryable, tenant: string, stackId: string, number: number): Promise<RunRow | undefined> {
+export async function getRun(
+  db: Queryable,
+  tenant: string,
+  stackId: string,
+  number: number,
+): Promise<RunRow | undefined> {
   return await runsOf(db, stackId).where('tenant', '=', tenant).where('number', '=', number).executeTakeFirst();
 }
 
@@ -122,7 +135,10 @@ export async function getRunById(db: Queryable, id: string, tenant?: string): Pr
 
 /** The unfinished update or rollback of a stack; the database allows one. */
 export async function liveRun(db: Queryable, stackId: string): Promise<RunRow | undefined> {
-  return await runsOf(db, stackId).where('operation', 'in', WRITING).where('state', 'in', UNFINISHED).executeTakeFirst();
+  return await runsOf(db, stackId)
+    .where('operation', 'in', WRITING)
+    .where('state', 'in', UNFINISHED)
+    .executeTakeFirst();
 }
 
 /** The unfinished updates and rollbacks of several stacks, by stack id. */
@@ -145,7 +161,10 @@ export async function liveDriftRun(db: Queryable, stackId: string): Promise<RunR
 
 /** The newest finished update or rollback, heals among them. */
 export async function lastRun(db: Queryable, stackId: string): Promise<RunRow | undefined> {
-  return await runsOf(db, stackId).where('operation', 'in', WRITING).where('finished_at', 'is not', null).executeTakeFirst();
+  return await runsOf(db, stackId)
+    .where('operation', 'in', WRITING)
+    .where('finished_at', 'is not', null)
+    .executeTakeFirst();
 }
 
 /** The newest finished run towards the desired state: a heal repairs the applied one and says nothing about it. */
@@ -162,7 +181,10 @@ export async function previousDesiredRun(
 }
 
 function desiredRuns(db: Queryable, stackId: string) {
-  return runsOf(db, stackId).where('operation', 'in', WRITING).where('trigger', '<>', 'heal').where('finished_at', 'is not', null);
+  return runsOf(db, stackId)
+    .where('operation', 'in', WRITING)
+    .where('trigger', '<>', 'heal')
+    .where('finished_at', 'is not', null);
 }
 
 /** Ids of the newest runs of every operation: whose locks may be left in the state backend. */

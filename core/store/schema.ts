@@ -141,7 +141,9 @@ export interface PendingOperation {
   operation: string;
 }
 
-export type PendingAnswer = { urn: string; answer: 'clear'; by: string } | { urn: string; answer: 'import'; id: string; by: string };
+export type PendingAnswer =
+  | { urn: string; answer: 'clear'; by: string }
+  | { urn: string; answer: 'import'; id: string; by: string };
 
 /** Every digest a stack's source has named. */
 export interface RevisionsTable {

@@ -23,7 +23,9 @@ export async function putSecret(
       .insertInto('secrets')
       .values({ tenant, name, sealed })
       .onConflict((conflict) =>
-        conflict.columns(['tenant', 'name']).doUpdateSet({ sealed, version: sql`secrets.version + 1`, updated_at: clock() }),
+        conflict
+          .columns(['tenant', 'name'])
+          .doUpdateSet({ sealed, version: sql`secrets.version + 1`, updated_at: clock() }),
       )
       .returning('version')
       .executeTakeFirstOrThrow();
@@ -37,13 +39,24 @@ export async function putSecret(
       )
       .returning('id')
       .execute();
-    await recordEvent(trx, { tenant, type: 'SecretApplied', message: `secret ${name} is now version ${version}`, actor: by, data: { secret: name, version } });
+    await recordEvent(trx, {
+      tenant,
+      type: 'SecretApplied',
+      message: `secret ${name} is now version ${version}`,
+      actor: by,
+      data: { secret: name, version },
+    });
     return { version, stackIds: stacks.map((stack) => stack.id) };
   });
 }
 
 export async function getSecret(db: Queryable, tenant: string, name: string): Promise<SecretRow | undefined> {
-  return await db.selectFrom('secrets').selectAll().where('tenant', '=', tenant).where('name', '=', name).executeTakeFirst();
+  return await db
+    .selectFrom('secrets')
+    .selectAll()
+    .where('tenant', '=', tenant)
+    .where('name', '=', name)
+    .executeTakeFirst();
 }
 
 /** Names and versions, by name. */
@@ -57,7 +70,11 @@ export async function listSecrets(db: Queryable, tenant: string): Promise<Secret
 }
 
 /** Versions of the named secrets; one that does not exist is version 0, so that making it changes the answer. */
-export async function secretVersions(db: Queryable, tenant: string, names: readonly string[]): Promise<Record<string, number>> {
+export async function secretVersions(
+  db: Queryable,
+  tenant: string,
+  names: readonly string[],
+): Promise<Record<string, number>> {
   const versions = Object.fromEntries(names.map((name) => [name, 0]));
   if (names.length === 0) return versions;
   const rows = await db

@@ -23,7 +23,10 @@ export interface StackToApply {
 }
 
 /** Makes or changes a stack. A new generation, and a request to look at it, only when the spec differs. */
-export async function applyStack(db: Queryable, wanted: StackToApply): Promise<{ stack: StackRow; outcome: ApplyOutcome }> {
+export async function applyStack(
+  db: Queryable,
+  wanted: StackToApply,
+): Promise<{ stack: StackRow; outcome: ApplyOutcome }> {
   return await inTransaction(db, async (trx) => {
     const created = await insertStack(trx, wanted);
     const found = created ?? (await getStack(trx, wanted.tenant, wanted.name, 'locked'));
@@ -50,7 +53,11 @@ async function insertStack(trx: Transaction<Schema>, wanted: StackToApply): Prom
       spec_by: wanted.by,
       repository: wanted.repository,
       conditions: JSON.stringify(
-        summarize([], { type: 'progress', reason: 'Pending', message: 'not looked at yet' }, { generation: 1, now: await databaseNow(trx) }),
+        summarize(
+          [],
+          { type: 'progress', reason: 'Pending', message: 'not looked at yet' },
+          { generation: 1, now: await databaseNow(trx) },
+        ),
       ),
       settings: '{}',
     })
@@ -59,7 +66,11 @@ async function insertStack(trx: Transaction<Schema>, wanted: StackToApply): Prom
     .executeTakeFirst();
 }
 
-async function changeSpec(trx: Transaction<Schema>, stack: StackRow, wanted: Pick<StackToApply, 'spec' | 'repository' | 'by'>) {
+async function changeSpec(
+  trx: Transaction<Schema>,
+  stack: StackRow,
+  wanted: Pick<StackToApply, 'spec' | 'repository' | 'by'>,
+) {
   const driftMs = parseDuration(wanted.spec.drift?.interval ?? DEFAULTS.driftInterval);
   await patchStack(trx, stack.id, {
     spec: JSON.stringify(wanted.spec),
@@ -73,7 +84,12 @@ async function changeSpec(trx: Transaction<Schema>, stack: StackRow, wanted: Pic
   });
 }
 
-async function recordApplied(trx: Transaction<Schema>, stack: StackRow, outcome: 'created' | 'changed', by: string): Promise<void> {
+async function recordApplied(
+  trx: Transaction<Schema>,
+  stack: StackRow,
+  outcome: 'created' | 'changed',
+  by: string,
+): Promise<void> {
   await recordEvent(trx, {
     tenant: stack.tenant,
     stackId: stack.id,
@@ -95,12 +111,23 @@ export async function setSuspended(
     const spec = { ...stack.spec, suspend: at.suspended };
     await changeSpec(trx, stack, { spec, repository: stack.repository, by: at.by });
     const type = at.suspended ? 'StackSuspended' : 'StackResumed';
-    await recordEvent(trx, { tenant: at.tenant, stackId: stack.id, type, message: `${stack.name}: suspend ${at.suspended}`, actor: at.by });
+    await recordEvent(trx, {
+      tenant: at.tenant,
+      stackId: stack.id,
+      type,
+      message: `${stack.name}: suspend ${at.suspended}`,
+      actor: at.by,
+    });
     return 'changed';
   });
 }
 
-export async function getStack(db: Queryable, tenant: string, name: string, locked?: 'locked'): Promise<StackRow | undefined> {
+export async function getStack(
+  db: Queryable,
+  tenant: string,
+  name: string,
+  locked?: 'locked',
+): Promise<StackRow | undefined> {
   const query = db.selectFrom('stacks').selectAll().where('tenant', '=', tenant).where('name', '=', name);
   return await (locked === undefined ? query : query.forUpdate()).executeTakeFirst();
 }
@@ -128,7 +155,11 @@ export async function listStacks(
 
 /** Sets columns of a stack. Worker status goes through the lease first; see `assertLease`. */
 export async function patchStack(db: Queryable, id: string, patch: StackPatch): Promise<void> {
-  await db.updateTable('stacks').set({ ...patch, updated_at: clock() }).where('id', '=', id).execute();
+  await db
+    .updateTable('stacks')
+    .set({ ...patch, updated_at: clock() })
+    .where('id', '=', id)
+    .execute();
 }
 
 /** Writes an outcome found without a lease (for example `HolderUnknown`), once: an event only when it is news. */

@@ -23,7 +23,12 @@ export async function createTenant(
       .returningAll()
       .executeTakeFirst();
     if (created !== undefined) return { tenant: created, outcome: 'created' };
-    const found = await trx.selectFrom('tenants').selectAll().where('name', '=', tenant.name).forUpdate().executeTakeFirstOrThrow();
+    const found = await trx
+      .selectFrom('tenants')
+      .selectAll()
+      .where('name', '=', tenant.name)
+      .forUpdate()
+      .executeTakeFirstOrThrow();
     if (canonicalJson(found.spec) === canonicalJson(tenant.spec)) return { tenant: found, outcome: 'unchanged' };
     await trx.updateTable('tenants').set({ spec }).where('name', '=', tenant.name).execute();
     return { tenant: { ...found, spec: tenant.spec }, outcome: 'changed' };

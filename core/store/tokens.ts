@@ -41,7 +41,13 @@ export async function createToken(db: Queryable, wanted: NewToken): Promise<{ ro
         .returning(SHOWN)
         .executeTakeFirstOrThrow();
       if (tenant !== null) {
-        await recordEvent(trx, { tenant, type: 'TokenCreated', message: `token ${name} with role ${role}`, actor: by, data: { token: name, role } });
+        await recordEvent(trx, {
+          tenant,
+          type: 'TokenCreated',
+          message: `token ${name} with role ${role}`,
+          actor: by,
+          data: { token: name, role },
+        });
       }
       return { row, token };
     });
@@ -63,11 +69,19 @@ export async function findToken(db: Queryable, hash: Buffer): Promise<TokenRow |
 
 /** Tokens of a tenant, or with null those of the whole installation, by name. */
 export async function listTokens(db: Queryable, tenant: string | null): Promise<TokenRow[]> {
-  return await db.selectFrom('tokens').select(SHOWN).where('tenant', 'is not distinct from', tenant).orderBy('name').execute();
+  return await db
+    .selectFrom('tokens')
+    .select(SHOWN)
+    .where('tenant', 'is not distinct from', tenant)
+    .orderBy('name')
+    .execute();
 }
 
 /** Deletes a token, which stops working at once; false when there is none of that name. */
-export async function deleteToken(db: Queryable, at: { tenant: string | null; name: string; by: string }): Promise<boolean> {
+export async function deleteToken(
+  db: Queryable,
+  at: { tenant: string | null; name: string; by: string },
+): Promise<boolean> {
   return await inTransaction(db, async (trx) => {
     const { numDeletedRows } = await trx
       .deleteFrom('tokens')
@@ -76,7 +90,13 @@ export async function deleteToken(db: Queryable, at: { tenant: string | null; na
       .executeTakeFirst();
     if (numDeletedRows === 0n) return false;
     if (at.tenant !== null) {
-      await recordEvent(trx, { tenant: at.tenant, type: 'TokenDeleted', message: `token ${at.name}`, actor: at.by, data: { token: at.name } });
+      await recordEvent(trx, {
+        tenant: at.tenant,
+        type: 'TokenDeleted',
+        message: `token ${at.name}`,
+        actor: at.by,
+        data: { token: at.name },
+      });
     }
     return true;
   });

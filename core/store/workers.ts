@@ -20,13 +20,24 @@ export const WORKER_LIVES_MS = 60_000;
 export async function heartbeat(db: Queryable, beat: Heartbeat): Promise<void> {
   await db
     .insertInto('workers')
-    .values({ id: beat.id, tenant: beat.tenant, boot_id: beat.bootId, pid: beat.pid, engine_version: beat.engineVersion })
-    .onConflict((conflict) => conflict.column('id').doUpdateSet({ heartbeat_at: clock(), engine_version: beat.engineVersion }))
+    .values({
+      id: beat.id,
+      tenant: beat.tenant,
+      boot_id: beat.bootId,
+      pid: beat.pid,
+      engine_version: beat.engineVersion,
+    })
+    .onConflict((conflict) =>
+      conflict.column('id').doUpdateSet({ heartbeat_at: clock(), engine_version: beat.engineVersion }),
+    )
     .execute();
 }
 
 /** Workers with a heartbeat within `withinMs`; of every tenant when none is named. */
-export async function liveWorkers(db: Queryable, at: { tenant?: string; withinMs?: number } = {}): Promise<WorkerRow[]> {
+export async function liveWorkers(
+  db: Queryable,
+  at: { tenant?: string; withinMs?: number } = {},
+): Promise<WorkerRow[]> {
   const query = db
     .selectFrom('workers')
     .selectAll()

@@ -20,9 +20,19 @@ export async function addTenant(db: Database, name = 'shop'): Promise<void> {
 }
 
 /** Makes a stack of a tenant that exists. */
-export async function addStack(db: Database, wanted: { tenant?: string; name?: string; spec?: StackSpec; by?: string } = {}): Promise<StackRow> {
+export async function addStack(
+  db: Database,
+  wanted: { tenant?: string; name?: string; spec?: StackSpec; by?: string } = {},
+): Promise<StackRow> {
   const { tenant = 'shop', name = 'shop-prod', spec = SPEC, by = 'shop/owner' } = wanted;
-  const { stack } = await applyStack(db, { tenant, name, labels: {}, spec, repository: 'registry.example/infra/shop', by });
+  const { stack } = await applyStack(db, {
+    tenant,
+    name,
+    labels: {},
+    spec,
+    repository: 'registry.example/infra/shop',
+    by,
+  });
   return stack;
 }
 
@@ -45,7 +55,16 @@ export async function addRun(db: Database, stack: StackRow, wanted: Partial<NewR
   );
 }
 
-const WAY: RunState[] = ['pending', 'fetching', 'verifying', 'planning', 'awaiting_approval', 'approved', 'applying', 'applied'];
+const WAY: RunState[] = [
+  'pending',
+  'fetching',
+  'verifying',
+  'planning',
+  'awaiting_approval',
+  'approved',
+  'applying',
+  'applied',
+];
 
 /** Moves a pending run along the usual way to a state. */
 export async function walkRun(db: Database, run: RunRow, to: RunState): Promise<RunRow> {
@@ -62,7 +81,11 @@ export async function addWaitingRun(db: Database, stack: StackRow, required = 1)
   const run = await walkRun(db, await addRun(db, stack), 'awaiting_approval');
   return await db
     .updateTable('runs')
-    .set({ plan_digest: PLAN_DIGEST, approvals_required: required, expires_at: sql`clock_timestamp() + interval '1 hour'` })
+    .set({
+      plan_digest: PLAN_DIGEST,
+      approvals_required: required,
+      expires_at: sql`clock_timestamp() + interval '1 hour'`,
+    })
     .where('id', '=', run.id)
     .returningAll()
     .executeTakeFirstOrThrow();

@@ -31,10 +31,19 @@ describe('approving', () => {
     expect(approved).toMatchObject({ state: 'approved', message: 'approved by shop/alice (1 of 1)' });
     const after = await getStackById(test.db, stack.id);
     expect(after?.requested_seq).toBe(stack.requested_seq + 1);
-    expect(after?.conditions).toContainEqual(expect.objectContaining({ type: 'Reconciling', message: expect.stringContaining('shop/alice') }));
+    expect(after?.conditions).toContainEqual(
+      expect.objectContaining({ type: 'Reconciling', message: expect.stringContaining('shop/alice') }),
+    );
     const [event] = await newestEvents(test.db, { tenant: 'shop', stackId: stack.id, limit: 1 });
-    expect(event).toMatchObject({ type: 'PlanApproved', actor: 'shop/alice', run: run.number, data: { planDigest: PLAN_DIGEST } });
-    expect(await listApprovals(test.db, run.id)).toMatchObject([{ actor: 'shop/alice', decision: 'approved', plan_digest: PLAN_DIGEST }]);
+    expect(event).toMatchObject({
+      type: 'PlanApproved',
+      actor: 'shop/alice',
+      run: run.number,
+      data: { planDigest: PLAN_DIGEST },
+    });
+    expect(await listApprovals(test.db, run.id)).toMatchObject([
+      { actor: 'shop/alice', decision: 'approved', plan_digest: PLAN_DIGEST },
+    ]);
   });
 
   it('of another plan is refused with both digests, and changes nothing', async () => {
@@ -49,7 +58,11 @@ describe('approving', () => {
 
   it('that is late is refused', async () => {
     const run = await addWaitingRun(test.db, stack);
-    await test.db.updateTable('runs').set({ expires_at: sql`clock_timestamp() - interval '1 second'` }).where('id', '=', run.id).execute();
+    await test.db
+      .updateTable('runs')
+      .set({ expires_at: sql`clock_timestamp() - interval '1 second'` })
+      .where('id', '=', run.id)
+      .execute();
     await expect(approve(test.db, decision(run.id))).rejects.toThrow('expired at');
   });
 
@@ -63,7 +76,9 @@ describe('approving', () => {
 
   it('by twenty people at once approves once', async () => {
     const run = await addWaitingRun(test.db, stack);
-    const results = await Promise.allSettled(Array.from({ length: 20 }, (_, i) => approve(test.db, decision(run.id, `shop/p${i}`))));
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, i) => approve(test.db, decision(run.id, `shop/p${i}`))),
+    );
     expect(results.filter((result) => result.status === 'fulfilled')).toHaveLength(1);
     expect(await listApprovals(test.db, run.id)).toHaveLength(1);
   });
@@ -101,7 +116,9 @@ describe('discarding', () => {
 
   it('loses against a run that was superseded a moment before', async () => {
     const run = await addWaitingRun(test.db, stack);
-    await test.db.transaction().execute((trx) => moveRun(trx, { runId: run.id, from: 'awaiting_approval', to: 'superseded' }));
+    await test.db
+      .transaction()
+      .execute((trx) => moveRun(trx, { runId: run.id, from: 'awaiting_approval', to: 'superseded' }));
     await expect(discard(test.db, decision(run.id))).rejects.toThrow('is superseded');
   });
 });

@@ -1,6 +1,13 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventCursor, EVENT_CURSOR_PATTERN, listEvents, newestEvents, recordEvent, type EventRow } from '#core/store/events.ts';
+import {
+  eventCursor,
+  EVENT_CURSOR_PATTERN,
+  listEvents,
+  newestEvents,
+  recordEvent,
+  type EventRow,
+} from '#core/store/events.ts';
 import type { Schema } from '#core/store/schema.ts';
 import type { Transaction } from 'kysely';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
@@ -62,8 +69,13 @@ describe('events', () => {
     const [first] = await listEvents(test.db, { tenant, limit: 10 });
     await late.commit().execute();
     const after = first === undefined ? '' : eventCursor(first);
-    await expect.poll(async () => messages(await listEvents(test.db, { tenant, after, limit: 10 }))).toEqual(['low id, later transaction']);
-    expect(messages(await eventually(tenant, 2))).toEqual(['high id, earlier transaction', 'low id, later transaction']);
+    await expect
+      .poll(async () => messages(await listEvents(test.db, { tenant, after, limit: 10 })))
+      .toEqual(['low id, later transaction']);
+    expect(messages(await eventually(tenant, 2))).toEqual([
+      'high id, earlier transaction',
+      'low id, later transaction',
+    ]);
   });
 
   it('reach a reader exactly once while fifty writers commit in any order', async () => {

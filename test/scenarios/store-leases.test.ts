@@ -2,7 +2,14 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { dueStacks } from '#core/store/due.ts';
 import { listEvents } from '#core/store/events.ts';
-import { acquireLease, assertLease, recordNamespace, releaseLease, renewLease, type LeaseRequest } from '#core/store/leases.ts';
+import {
+  acquireLease,
+  assertLease,
+  recordNamespace,
+  releaseLease,
+  renewLease,
+  type LeaseRequest,
+} from '#core/store/leases.ts';
 import { confirmUnlock } from '#core/store/requests.ts';
 import { getStackById, type StackRow } from '#core/store/stacks.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
@@ -82,15 +89,22 @@ describe('a lease', () => {
   it('is prolonged by its holder and by nobody else', async () => {
     const { fence } = await acquired('w1', { ttlMs: 2000 });
     expect(await renewLease(test.db, { ...key(fence), ttlMs: 30_000 })).toBeGreaterThan(29_000);
-    await expect(renewLease(test.db, { ...key(fence + 1), ttlMs: 30_000 })).rejects.toMatchObject({ reason: 'LeaseLost' });
+    await expect(renewLease(test.db, { ...key(fence + 1), ttlMs: 30_000 })).rejects.toMatchObject({
+      reason: 'LeaseLost',
+    });
   });
 
   it('is lost when it ended, even if nobody else took it', async () => {
     const { fence } = await acquired('w1');
     await expire(null);
-    await expect(renewLease(test.db, { ...key(fence), ttlMs: 30_000 })).rejects.toMatchObject({ kind: 'transient', reason: 'LeaseLost' });
+    await expect(renewLease(test.db, { ...key(fence), ttlMs: 30_000 })).rejects.toMatchObject({
+      kind: 'transient',
+      reason: 'LeaseLost',
+    });
     await expect(assertHeld(fence)).rejects.toMatchObject({ reason: 'LeaseLost' });
-    await expect(recordNamespace(test.db, { ...key(fence), pidNamespace: '1', runId })).rejects.toMatchObject({ reason: 'LeaseLost' });
+    await expect(recordNamespace(test.db, { ...key(fence), pidNamespace: '1', runId })).rejects.toMatchObject({
+      reason: 'LeaseLost',
+    });
   });
 
   it('lets a former holder write nothing after a take-over', async () => {
@@ -117,7 +131,11 @@ describe('a lease', () => {
   });
 
   it('makes its stack due again when its holder died with it', async () => {
-    await test.db.updateTable('stacks').set({ handled_seq: sql`requested_seq`, next_reconcile_at: null }).where('id', '=', stack.id).execute();
+    await test.db
+      .updateTable('stacks')
+      .set({ handled_seq: sql`requested_seq`, next_reconcile_at: null })
+      .where('id', '=', stack.id)
+      .execute();
     await acquired('w1');
     expect(await dueStacks(test.db, { tenant: 'shop', limit: 1000 })).not.toContain(stack.id);
     await expire('17');
@@ -151,7 +169,9 @@ describe('taking over from a worker that is gone', () => {
     await expire('4026532000');
     const proof = vi.fn(() => true);
     expect(await acquired('w2', { proveDead: proof })).toMatchObject({ fence: 2 });
-    expect(proof).toHaveBeenCalledWith(expect.objectContaining({ boot_id: 'boot-1', worker_pidns: '4026531836', run_pidns: '4026532000' }));
+    expect(proof).toHaveBeenCalledWith(
+      expect.objectContaining({ boot_id: 'boot-1', worker_pidns: '4026531836', run_pidns: '4026532000' }),
+    );
   });
 
   it('needs a proof after a release that left processes behind', async () => {
@@ -179,7 +199,11 @@ describe('a person declares a worker dead', () => {
     expect(await acquired('w2')).toMatchObject({ fence: 2 });
     expect((await getStackById(test.db, stack.id))?.unlock_confirmed_by).toBeNull();
     await expect
-      .poll(async () => (await listEvents(test.db, { tenant: 'shop', stackId: stack.id, limit: 50 })).map((event) => `${event.type} ${event.actor}`))
+      .poll(async () =>
+        (await listEvents(test.db, { tenant: 'shop', stackId: stack.id, limit: 50 })).map(
+          (event) => `${event.type} ${event.actor}`,
+        ),
+      )
       .toEqual(expect.arrayContaining(['UnlockConfirmed shop/alice', 'UnlockUsed shop/alice']));
   });
 

@@ -60,7 +60,10 @@ describe('the installation', () => {
     await version('3.260.0');
     await heartbeat(test.db, { id: 'old', tenant: 'shop', bootId: 'b', pid: 1, engineVersion: '3.260.0' });
     await expect(version('3.261.0')).rejects.toThrow('stop the 1 workers of another version first');
-    await test.db.updateTable('workers').set({ heartbeat_at: sql`clock_timestamp() - interval '5 minutes'` }).execute();
+    await test.db
+      .updateTable('workers')
+      .set({ heartbeat_at: sql`clock_timestamp() - interval '5 minutes'` })
+      .execute();
     expect(await version('3.261.0')).toBe('3.261.0');
   });
 });
@@ -70,7 +73,11 @@ describe('a tenant', () => {
 
   it('keeps its HMAC key when it is applied again', async () => {
     const apply = (description?: string) =>
-      createTenant(test.db, { name: 'bank', spec: description === undefined ? {} : { description }, hmacKeySealed: newTenantKey(key, 'bank') });
+      createTenant(test.db, {
+        name: 'bank',
+        spec: description === undefined ? {} : { description },
+        hmacKeySealed: newTenantKey(key, 'bank'),
+      });
     expect((await apply()).outcome).toBe('created');
     const before = hmacValue(await tenantHmacKey(test.db, key, 'bank'), 'x');
     expect((await apply()).outcome).toBe('unchanged');
@@ -113,7 +120,10 @@ describe('drift', () => {
   });
 
   it('says how often what was healed lately', async () => {
-    const heal = () => test.db.transaction().execute((trx) => recordHeals(trx, { tenant: 'shop', stackId: stack.id, items: [item('one')] }));
+    const heal = () =>
+      test.db
+        .transaction()
+        .execute((trx) => recordHeals(trx, { tenant: 'shop', stackId: stack.id, items: [item('one')] }));
     await heal();
     await heal();
     await test.db.transaction().execute((trx) => recordHeals(trx, { tenant: 'shop', stackId: stack.id, items: [] }));
@@ -132,16 +142,24 @@ describe('revisions', () => {
   it('keep the ordinal of their first sighting when a tag goes back', async () => {
     expect(await see('a')).toMatchObject({ isNew: true, revision: { ordinal: 1 } });
     expect(await see('b')).toMatchObject({ isNew: true, revision: { ordinal: 2 } });
-    expect(await see('a', 'prod')).toMatchObject({ isNew: false, revision: { ordinal: 1, revision: expect.stringMatching(/^prod@/) } });
-    await test.db.transaction().execute((trx) => markApplied(trx, { stackId: stack.id, digest: `sha256:${'b'.repeat(64)}` }));
+    expect(await see('a', 'prod')).toMatchObject({
+      isNew: false,
+      revision: { ordinal: 1, revision: expect.stringMatching(/^prod@/) },
+    });
+    await test.db
+      .transaction()
+      .execute((trx) => markApplied(trx, { stackId: stack.id, digest: `sha256:${'b'.repeat(64)}` }));
     expect((await getRevision(test.db, stack.id, `sha256:${'b'.repeat(64)}`))?.applied_at).toBeInstanceOf(Date);
     expect((await listRevisions(test.db, { stackId: stack.id, limit: 1 })).map((row) => row.ordinal)).toEqual([2]);
-    expect((await listRevisions(test.db, { stackId: stack.id, limit: 5, before: 2 })).map((row) => row.ordinal)).toEqual([1]);
+    expect(
+      (await listRevisions(test.db, { stackId: stack.id, limit: 5, before: 2 })).map((row) => row.ordinal),
+    ).toEqual([1]);
   });
 });
 
 describe('tokens', () => {
-  const create = (name: string, more = {}) => createToken(test.db, { tenant: 'shop', name, role: 'viewer', by: 'shop/root', ...more });
+  const create = (name: string, more = {}) =>
+    createToken(test.db, { tenant: 'shop', name, role: 'viewer', by: 'shop/root', ...more });
 
   it('are shown once and found by their hash', async () => {
     const { token, row } = await create('alice');
@@ -174,7 +192,15 @@ describe('tokens', () => {
 
 describe('receivers and deliveries', () => {
   const upsert = (suspended = false) =>
-    upsertReceiver(test.db, { tenant: 'shop', name: 'registry', type: 'distribution', secret: 'hook', secretKey: 'token', suspended, by: 'shop/root' });
+    upsertReceiver(test.db, {
+      tenant: 'shop',
+      name: 'registry',
+      type: 'distribution',
+      secret: 'hook',
+      secretKey: 'token',
+      suspended,
+      by: 'shop/root',
+    });
 
   it('keep their unguessable path when they change', async () => {
     const { receiver, outcome } = await upsert();
@@ -198,14 +224,29 @@ describe('plans and logs', () => {
   it('a plan comes back as it was saved', async () => {
     const run = await addRun(test.db, stack);
     const bound = JSON.parse('{"tenant":"shop","checkpoint":"absent"}');
-    const plan = { tenant: 'shop', runId: run.id, planDigest: DIGEST, bound, changes: [], bytes: Buffer.from([0, 255]) };
+    const plan = {
+      tenant: 'shop',
+      runId: run.id,
+      planDigest: DIGEST,
+      bound,
+      changes: [],
+      bytes: Buffer.from([0, 255]),
+    };
     await test.db.transaction().execute((trx) => savePlan(trx, plan));
     expect(await getPlan(test.db, run.id)).toMatchObject({ plan_digest: DIGEST, bound, bytes: Buffer.from([0, 255]) });
   });
 
   it.each([
-    ['cut between characters', ['0123456789', 'ääääääääääää', 'more'], '0123456789äää\n[output over 17 bytes is dropped]\n'],
-    ['cut where it was exactly full', ['0123456789nul \0', 'x', 'y'], '0123456789nul \u{fffd}\n[output over 17 bytes is dropped]\n'],
+    [
+      'cut between characters',
+      ['0123456789', 'ääääääääääää', 'more'],
+      '0123456789äää\n[output over 17 bytes is dropped]\n',
+    ],
+    [
+      'cut where it was exactly full',
+      ['0123456789nul \0', 'x', 'y'],
+      '0123456789nul \u{fffd}\n[output over 17 bytes is dropped]\n',
+    ],
     ['whole when it just fits', ['0123456789', 'nul \0'], '0123456789nul \u{fffd}'],
   ])('output over its limit is dropped, which is said once: %s', async (_, pieces, expected) => {
     const run = await addRun(test.db, stack);
@@ -221,7 +262,11 @@ describe('workers', () => {
     await heartbeat(test.db, beat);
     await heartbeat(test.db, beat);
     expect(await liveWorkers(test.db, { tenant: 'bank' })).toHaveLength(1);
-    await test.db.updateTable('workers').set({ heartbeat_at: sql`clock_timestamp() - interval '2 minutes'` }).where('id', '=', 'w1').execute();
+    await test.db
+      .updateTable('workers')
+      .set({ heartbeat_at: sql`clock_timestamp() - interval '2 minutes'` })
+      .where('id', '=', 'w1')
+      .execute();
     expect(await liveWorkers(test.db, { tenant: 'bank' })).toEqual([]);
   });
 });
@@ -231,11 +276,20 @@ describe('pruning', () => {
     const done = await walkRun(test.db, await addRun(test.db, stack), 'applied');
     const live = await addRun(test.db, stack);
     for (const run of [done, live]) await appendLog(test.db, { tenant: 'shop', runId: run.id, text: 'output' });
-    await upsertReceiver(test.db, { tenant: 'shop', name: 'prune', type: 'distribution', secret: 's', secretKey: 'k', suspended: false, by: 'x' });
+    await upsertReceiver(test.db, {
+      tenant: 'shop',
+      name: 'prune',
+      type: 'distribution',
+      secret: 's',
+      secretKey: 'k',
+      suspended: false,
+      by: 'x',
+    });
     for (const key of ['a', 'b', 'c']) await recordDelivery(test.db, { tenant: 'shop', receiver: 'prune', key });
     const events = async () => (await listEvents(test.db, { tenant: 'shop', limit: 1000 })).length;
     const before = await events();
-    const count = async () => (await test.db.selectFrom('deliveries').select('key').where('receiver', '=', 'prune').execute()).length;
+    const count = async () =>
+      (await test.db.selectFrom('deliveries').select('key').where('receiver', '=', 'prune').execute()).length;
     await pruneHistory(test.db);
     expect(await count()).toBe(3);
     await pruneHistory(test.db, { deliveriesMs: 60_000, deliveriesPerReceiver: 2, logsMs: 0, workersMs: 0 });

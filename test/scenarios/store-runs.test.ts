@@ -58,7 +58,9 @@ describe('runs of a stack', () => {
     await addRun(test.db, stack);
     await addRun(test.db, stack, { operation: 'drift', trigger: 'schedule' });
     await expect(addRun(test.db, stack)).rejects.toThrow(Conflict);
-    await expect(addRun(test.db, stack, { operation: 'rollback', trigger: 'backward' })).rejects.toThrow('unfinished run');
+    await expect(addRun(test.db, stack, { operation: 'rollback', trigger: 'backward' })).rejects.toThrow(
+      'unfinished run',
+    );
     await expect(addRun(test.db, stack, { operation: 'drift' })).rejects.toThrow('unfinished run');
     expect(await liveRun(test.db, stack.id)).toMatchObject({ operation: 'update' });
     expect(await liveDriftRun(test.db, stack.id)).toMatchObject({ operation: 'drift' });
@@ -143,7 +145,9 @@ describe('canceling', () => {
     const run = await addRun(test.db, stack);
     await expect(cancelRun(test.db, { tenant: 'bank', runId: run.id, by: 'x' })).rejects.toThrow(Conflict);
     await cancelNow(run.id);
-    await expect(cancelRun(test.db, { tenant: 'shop', runId: run.id, by: 'x' })).rejects.toThrow('run 1 is canceled: it is finished');
+    await expect(cancelRun(test.db, { tenant: 'shop', runId: run.id, by: 'x' })).rejects.toThrow(
+      'run 1 is canceled: it is finished',
+    );
     expect((await getStackById(test.db, stack.id))?.requested_seq).toBe(stack.requested_seq);
   });
 });

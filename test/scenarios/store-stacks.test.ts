@@ -54,14 +54,24 @@ async function rest(patch: StackPatch = {}): Promise<void> {
 }
 
 function apply(more: Partial<Parameters<typeof applyStack>[1]> = {}) {
-  const base = { tenant, name: 'shop-prod', labels: {}, spec: SPEC, repository: 'registry.example/infra/shop', by: 'shop/bob' };
+  const base = {
+    tenant,
+    name: 'shop-prod',
+    labels: {},
+    spec: SPEC,
+    repository: 'registry.example/infra/shop',
+    by: 'shop/bob',
+  };
   return applyStack(test.db, { ...base, ...more });
 }
 
 describe('applying a stack', () => {
   it('makes it due at once, pending and as generation 1', () => {
     expect(stack).toMatchObject({ generation: 1, requested_seq: 1, handled_seq: 0, spec_by: 'shop/owner' });
-    expect(stack.conditions).toMatchObject([{ type: 'Ready', status: 'Unknown', reason: 'Pending' }, { type: 'Reconciling' }]);
+    expect(stack.conditions).toMatchObject([
+      { type: 'Ready', status: 'Unknown', reason: 'Pending' },
+      { type: 'Reconciling' },
+    ]);
   });
 
   it('a second time with the same spec changes nothing, whatever the order of its keys', async () => {
@@ -73,7 +83,9 @@ describe('applying a stack', () => {
   });
 
   it('with another spec is a new generation, by whoever applied it', async () => {
-    const { stack: next, outcome } = await apply({ spec: { ...SPEC, pulumi: { stack: 'prod', config: { replicas: 3 } } } });
+    const { stack: next, outcome } = await apply({
+      spec: { ...SPEC, pulumi: { stack: 'prod', config: { replicas: 3 } } },
+    });
     expect(outcome).toBe('changed');
     expect(next).toMatchObject({ generation: 2, requested_seq: 2, spec_by: 'shop/bob' });
   });
@@ -86,7 +98,10 @@ describe('applying a stack', () => {
 
   it('from twenty places at once makes one stack', async () => {
     const results = await Promise.all(Array.from({ length: 20 }, () => apply({ name: 'burst' })));
-    expect(results.map((result) => result.outcome).toSorted()).toEqual(['created', ...Array<string>(19).fill('unchanged')]);
+    expect(results.map((result) => result.outcome).toSorted()).toEqual([
+      'created',
+      ...Array<string>(19).fill('unchanged'),
+    ]);
     expect(new Set(results.map((result) => result.stack.id)).size).toBe(1);
   });
 
@@ -164,7 +179,8 @@ describe('a push to a repository', () => {
 
 describe('pending operations', () => {
   const urn = 'urn:pulumi:prod::shop::postgres:Role::app';
-  const answer = (id: string) => answerPending(test.db, { tenant, stackId: stack.id, answer: { urn, answer: 'import', id, by: 'shop/bob' } });
+  const answer = (id: string) =>
+    answerPending(test.db, { tenant, stackId: stack.id, answer: { urn, answer: 'import', id, by: 'shop/bob' } });
 
   it('take one answer each, the last given', async () => {
     await rest({ pending_operations: JSON.stringify([{ urn, type: 'postgres:Role', operation: 'creating' }]) });
@@ -246,16 +262,25 @@ describe('status', () => {
     await markStack(test.db, stack.id, outcome);
     await markStack(test.db, stack.id, outcome);
     expect((await eventTypes()).filter((type) => type === 'HolderUnknown')).toHaveLength(1);
-    expect((await fresh()).conditions).toContainEqual(expect.objectContaining({ type: 'Stalled', reason: 'HolderUnknown' }));
+    expect((await fresh()).conditions).toContainEqual(
+      expect.objectContaining({ type: 'Stalled', reason: 'HolderUnknown' }),
+    );
   });
 
   it('cannot say that two stacks own one state, even of two tenants', async () => {
-    const identity = { backend: `file:///state/${tenant}`, organization: 'organization', project: 'shop', stack: 'prod' };
+    const identity = {
+      backend: `file:///state/${tenant}`,
+      organization: 'organization',
+      project: 'shop',
+      stack: 'prod',
+    };
     await patchStack(test.db, stack.id, { identity: JSON.stringify(identity) });
     await addTenant(test.db, `${tenant}-b`);
     const other = await addStack(test.db, { tenant: `${tenant}-b` });
     expect((await stackWithIdentity(test.db, identity))?.id).toBe(stack.id);
-    await expect(patchStack(test.db, other.id, { identity: JSON.stringify(identity) })).rejects.toThrow('stacks_identity');
+    await expect(patchStack(test.db, other.id, { identity: JSON.stringify(identity) })).rejects.toThrow(
+      'stacks_identity',
+    );
     expect(await stackWithIdentity(test.db, { ...identity, stack: 'dev' })).toBeUndefined();
   });
 });
@@ -270,7 +295,8 @@ it('lists stacks by name, page by page', async () => {
 
 describe('a new version of a secret', () => {
   it('asks for a look at every stack that names it, and no other', async () => {
-    const uses = async (name: string, more: object) => (await addStack(test.db, { tenant, name, spec: { ...SPEC, ...more } })).id;
+    const uses = async (name: string, more: object) =>
+      (await addStack(test.db, { tenant, name, spec: { ...SPEC, ...more } })).id;
     const users = [
       await uses('as-plan', { credentials: { plan: 'db' } }),
       await uses('as-apply', { credentials: { apply: 'db' } }),
