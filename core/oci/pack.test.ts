@@ -26,8 +26,8 @@ async function writeProgram(files: Record<string, string>): Promise<string> {
 
 describe('packProgram', () => {
   it('gives the same digest for the same files, whatever their times, modes and order', async () => {
-    const one = await writeProgram({ 'Pulumi.yaml': PROJECT, 'lib/a.ts': 'a', 'b.ts': 'b' });
-    const two = await writeProgram({ 'b.ts': 'b', 'lib/a.ts': 'a', 'Pulumi.yaml': PROJECT });
+    const one = await writeProgram({ 'Pulumi.yaml': PROJECT, 'lib/a.ts': 'a', 'lib-x': 'x', 'b.ts': 'b' });
+    const two = await writeProgram({ 'b.ts': 'b', 'lib-x': 'x', 'lib/a.ts': 'a', 'Pulumi.yaml': PROJECT });
     await utimes(join(two, 'b.ts'), new Date(0), new Date(0));
     await chmod(join(two, 'b.ts'), 0o600);
     await mkdir(join(two, 'empty'));
@@ -38,7 +38,7 @@ describe('packProgram', () => {
     ];
     expect(second.digest).toBe(first.digest);
     expect(first.layer.subarray(0, 10)).toEqual(Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255]));
-    expect(first.files).toEqual(['Pulumi.yaml', 'b.ts', 'lib/a.ts']);
+    expect(first.files).toEqual(['Pulumi.yaml', 'b.ts', 'lib-x', 'lib/a.ts']);
   });
 
   it.each<[string, (dir: string) => Promise<void>]>([

@@ -142,9 +142,10 @@ describe('unpacking', () => {
   it('ends on a link that claims a content', async () => {
     const tar = await makeTar([{ name: 'a', content: 'x'.repeat(1_000) }]);
     tar.write('2', 156);
+    tar.write('target', 157);
     const sum = [...tar.subarray(0, 148), ...Buffer.alloc(8, 32), ...tar.subarray(156, 512)].reduce((a, b) => a + b, 0);
     tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-    await expect(unpack(await makeFolder(), tar)).rejects.toMatchObject({ reason: 'UnpackRefused' });
+    await expect(unpack(await makeFolder(), tar)).rejects.toThrow('a link with a content');
   });
 
   it('holds a layer to the digest of its tar where one is stated', async () => {
