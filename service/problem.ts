@@ -58,9 +58,9 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   };
   if (problem.code === 'unauthenticated') void reply.header('www-authenticate', 'Bearer realm="plumbline"');
   if (problem.code === 'unavailable') void reply.header('retry-after', '5');
-  // Serialised here: the response schema of the route describes its success.
   // An unreadable URL passes by the hooks that set this header.
   void reply.header('x-request-id', request.id);
+  // Serialised here: the response schema of the route describes its success.
   return reply.code(status).type('application/problem+json').serializer(JSON.stringify).send(body);
 }
 

@@ -41,6 +41,8 @@ export interface TestService {
   admin: string;
   /** Every ring so far. */
   rings: Ringing[];
+  /** Whether Redis answers. */
+  redis: { up: boolean };
   /** Every line of the log so far. */
   log: string[];
   /** Makes a token. */
@@ -91,6 +93,7 @@ export async function startTestService(): Promise<TestService> {
   const folder = await mkdtemp(join(tmpdir(), 'plumbline-key-'));
   const scrubber = createScrubber();
   const rings: Ringing[] = [];
+  const redis = { up: true };
   const log: string[] = [];
   const destination = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -103,7 +106,9 @@ export async function startTestService(): Promise<TestService> {
     ring: {
       ring: async (of, stackId, queue) => void rings.push({ tenant: of, stackId, queue }),
       waiting: async () => 0,
-      ping: async () => undefined,
+      ping: async () => {
+        if (!redis.up) throw new Error('no Redis');
+      },
     },
     masterKey: await loadMasterKey(join(folder, 'master.key'), join(folder, 'data')),
     logger: createLogger({ level: 'info', scrubber, name: 'service', destination }),
@@ -146,6 +151,7 @@ export async function startTestService(): Promise<TestService> {
     db: database.db,
     admin,
     rings,
+    redis,
     log,
     token,
     inject,

@@ -130,6 +130,15 @@ describe('the process', () => {
     expect(metrics.text).toContain('plumbline_http_request_seconds_count{route="healthz",method="GET",status="200"} 1');
   });
 
+  it('is not ready while Redis is away, and says so', async () => {
+    service.redis.up = false;
+    const answer = await service.call('GET', '/readyz');
+    service.redis.up = true;
+    expect(answer.status).toBe(503);
+    expect(answer.as(ProblemView).detail).toContain('Redis');
+    expect((await service.call('GET', '/healthz')).status).toBe(200);
+  });
+
   it('describes itself in OpenAPI 3.1', async () => {
     const answer = await service.call('GET', '/openapi.json');
     expect(answer.body).toMatchObject({
