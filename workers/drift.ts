@@ -9,7 +9,7 @@ import { replaceDrift } from '#core/store/drift.ts';
 import { recordEvent } from '#core/store/events.ts';
 import { createRun, getRunById, liveDriftRun, liveRun, type RunRow } from '#core/store/runs.ts';
 import { databaseNow } from '#core/store/clock.ts';
-import { getStackById, type StackRow } from '#core/store/stacks.ts';
+import { getStackById, lockStack, patchStack, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 import { takeLease, type HeldLease } from './lease.ts';
 import { runLog } from './log.ts';
@@ -117,7 +117,11 @@ async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: Re
   const known = stack.conditions.some((condition) => condition.type === 'Drifted' && condition.message === message);
   await record(deps, lease, {
     run: { id: run.id, from: run.state, to: 'errored', patch: { reason: error.reason, message } },
-    stack: { conditions: drifted(stack.conditions, stack.generation, 'Unknown', error.reason, message, now), next_drift_at: again },
+    stack: {
+      // A result that was thrown away says nothing: what was known before still stands.
+      ...(error.reason !== 'DriftDiscarded' && { conditions: drifted(stack.conditions, stack.generation, 'Unknown', error.reason, message, now) }),
+      next_drift_at: again,
+    },
     events: known ? [] : [{ type: 'DriftCheckFailed', reason: error.reason, severity: 'warning', message, data: { run: run.number } }],
   });
 }
@@ -143,10 +147,23 @@ async function closeInterrupted(deps: WorkerDeps, lease: HeldLease, stack: Stack
   await record(deps, lease, { run: { id: run.id, from: run.state, to: 'errored', patch: { reason: 'Interrupted', message } } });
 }
 
+/** The worker of a check is gone without proof of its death: said once, until somebody unlocks the stack. */
+async function sayHolderUnknown(deps: WorkerDeps, stackId: string, holder: { workerId: string; since: Date }): Promise<void> {
+  const message = `worker ${holder.workerId} was checking for drift until ${holder.since.toISOString()} and cannot be proved dead; make sure it is, then \`plumb unlock --confirm-dead\``;
+  await deps.db.transaction().execute(async (trx) => {
+    const stack = await lockStack(trx, stackId);
+    if (stack.conditions.some((condition) => condition.type === 'Drifted' && condition.message === message)) return;
+    const now = await databaseNow(trx);
+    await patchStack(trx, stackId, { conditions: drifted(stack.conditions, stack.generation, 'Unknown', 'HolderUnknown', message, now) });
+    await recordEvent(trx, { tenant: stack.tenant, stackId, type: 'HolderUnknown', reason: 'HolderUnknown', severity: 'error', message, actor: 'plumbline' });
+  });
+}
+
 /** Checks a stack for drift under its own lease lane. Writes nothing to the state, and makes way for real runs. */
 export async function checkDrift(deps: WorkerDeps, stackId: string): Promise<void> {
   const attempt = await takeLease(deps, stackId, 'drift');
-  if (attempt.outcome !== 'acquired') return;
+  if (attempt.outcome === 'holder-unknown') return await sayHolderUnknown(deps, stackId, attempt);
+  if (attempt.outcome === 'held') return;
   const { lease } = attempt;
   try {
     const stack = await getStackById(deps.db, stackId);

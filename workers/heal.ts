@@ -25,11 +25,12 @@ export async function healIfWanted(deps: WorkerDeps, stack: StackRow, items: rea
     case 'nothing':
       return;
     case 'loop': {
+      // As it was before this check, which has just written what it found.
+      const known = stack.conditions.some((condition) => condition.type === 'Drifted' && condition.reason === 'HealLoop');
       const message = `${verdict.property} was healed three times in a day and drifted again: something else writes it. Find it, or set drift.action: report`;
       await deps.db.transaction().execute(async (trx) => {
         const fresh = await getStackById(trx, stack.id);
         if (fresh === undefined) return;
-        const known = fresh.conditions.find((condition) => condition.type === 'Drifted')?.reason === 'HealLoop';
         await trx
           .updateTable('stacks')
           .set({ conditions: drifted(fresh.conditions, fresh.generation, 'True', 'HealLoop', message, now) })

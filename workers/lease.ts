@@ -11,9 +11,9 @@ export interface HeldLease {
   stackId: string;
   lane: Lane;
   fence: number;
-  /** Aborted when the lease is lost, the worker stops or a person cancels the run. */
-  signal: AbortSignal;
-  /** Names the run whose cancel request the renewals watch for. */
+  /** Aborted when the lease is lost, the worker stops or a person cancels the watched run. */
+  readonly signal: AbortSignal;
+  /** Names the run whose cancel request the renewals watch for; what is done after it has a signal of its own. */
   watch(runId: string | undefined): void;
   guard(runId: string): GuardHooks;
   /** Locks the lease row in a status transaction; throws `LeaseLost` when it is no longer ours. */
@@ -34,14 +34,16 @@ function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): Hel
   const lost = new AbortController();
   let deadline = performance.now() + ttlMs * (1 - MARGIN);
   let watched: string | undefined;
+  let cancel = new AbortController();
   const renew = async () => {
     const asked = performance.now();
     const remaining = await renewLease(deps.db, { stackId, lane, fence, ttlMs });
     // Counted from before the question, so that a slow answer never lengthens the run's life.
     deadline = asked + remaining - ttlMs * MARGIN;
-    if (watched === undefined) return;
-    const run = await getRunById(deps.db, watched);
-    if (run?.cancel_requested_by) lost.abort(canceled(run.cancel_requested_by));
+    // Taken before the question: its answer must not cancel the run that is watched next.
+    const [runId, canceling] = [watched, cancel];
+    const run = runId === undefined ? undefined : await getRunById(deps.db, runId);
+    if (run?.cancel_requested_by) canceling.abort(canceled(run.cancel_requested_by));
   };
   const timer = setInterval(() => {
     renew().catch((error: unknown) => {
@@ -52,8 +54,13 @@ function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): Hel
   const scope = { stackId, lane, fence };
   return {
     ...scope,
-    signal: AbortSignal.any([lost.signal, deps.shutdown]),
-    watch: (runId) => void (watched = runId),
+    get signal() {
+      return AbortSignal.any([lost.signal, cancel.signal, deps.shutdown]);
+    },
+    watch: (runId) => {
+      watched = runId;
+      cancel = new AbortController();
+    },
     guard: (runId) => ({
       started: (pidNamespace) => recordNamespace(deps.db, { ...scope, pidNamespace: pidNamespace ?? 'none', runId }),
       ended: () => recordNamespace(deps.db, { ...scope, pidNamespace: null, runId }),

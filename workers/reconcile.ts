@@ -2,9 +2,10 @@ import { decide, type Action } from '#core/domain/decide.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import { asReconcileError, unreachable, type ReconcileError } from '#core/domain/errors.ts';
 import { DEFAULTS } from '#core/domain/manifest.ts';
-import { isExecuting, isFinished } from '#core/domain/run.ts';
-import { outcomeOf, type Outcome } from '#core/domain/summarize.ts';
-import { createRun, getRunById, lastRun, type RunRow } from '#core/store/runs.ts';
+import { canMove } from '#core/domain/run.ts';
+import { outcomeOf, speaksForStack } from '#core/domain/summarize.ts';
+import { clockPlus } from '#core/store/clock.ts';
+import { createRun, getRunById, lastRun, liveRun, type RunRow } from '#core/store/runs.ts';
 import { markStack, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 import { takeLease, type HeldLease } from './lease.ts';
@@ -54,9 +55,11 @@ async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>)
     stack: {
       ...(heal ? { heal_requested_by: null } : { attempted_key: scene.desiredKey ?? null }),
       // Only repeated attempts at the same thing count towards giving up.
-      ...(action.trigger !== 'retry' && { failures: 0 }),
+      ...(action.trigger !== 'retry' && !heal && { failures: 0 }),
     },
-    outcome: { type: 'progress', reason: 'Progressing', message: `${action.operation} to ${action.revision} (${action.trigger})` },
+    ...(speaksForStack(action, stack) && {
+      outcome: { type: 'progress', reason: 'Progressing', message: `${action.operation} to ${action.revision} (${action.trigger})` },
+    }),
     also: async (trx) => {
       const run = await createRun(trx, {
         tenant: stack.tenant,
@@ -76,24 +79,21 @@ async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>)
   await planRun(deps, lease, stack, await theRun(scene, runId));
 }
 
-async function say(scene: Scene, outcome: Outcome, event?: { type: string; message: string }): Promise<void> {
-  const failed = outcome.type === 'failed';
-  await record(scene.deps, scene.lease, {
-    outcome,
-    events: event ? [{ ...event, reason: outcome.reason, severity: failed ? 'warning' : 'info' }] : [],
-  });
-}
-
 async function holdBackward(scene: Scene): Promise<void> {
   const { resolved_revision: now, applied_revision: applied } = scene.stack;
   const message = `the source went back to ${now} while ${applied} is applied; nothing is done (onBackward: hold). Push a newer revision, or set onBackward: apply`;
-  await say(scene, { type: 'failed', kind: 'stalled', reason: 'RevisionWentBack', message }, { type: 'RevisionWentBack', message });
+  await record(scene.deps, scene.lease, {
+    outcome: { type: 'failed', kind: 'stalled', reason: 'RevisionWentBack', message },
+    // Forgotten, so that a source that comes forward again is looked at, and found up to date.
+    stack: { attempted_key: null },
+    events: [{ type: 'RevisionWentBack', reason: 'RevisionWentBack', severity: 'warning', message }],
+  });
 }
 
 async function exhaust(scene: Scene): Promise<void> {
   const last = await lastRun(scene.deps.db, scene.stack.id);
   const message = `gave up after ${scene.stack.failures} attempts: ${last?.message ?? 'no message'}. Push a fix, or \`plumb reconcile\` to try again`;
-  await say(scene, { type: 'failed', kind: 'stalled', reason: last?.reason ?? 'InternalError', message });
+  await record(scene.deps, scene.lease, { outcome: { type: 'failed', kind: 'stalled', reason: last?.reason ?? 'InternalError', message } });
 }
 
 async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>): Promise<void> {
@@ -153,19 +153,21 @@ async function answerWithLastRun(scene: Scene): Promise<void> {
   await answerPending(scene.deps, scene.lease, scene.stack, last);
 }
 
+/** Steps of a run: what they throw is the run's failure. A source that does not answer leaves a waiting plan alone. */
+const RUN_ACTIONS: ReadonlySet<Action['type']> = new Set(['plan', 'continue-plan', 'apply']);
+
 /** Turns what a step threw into status; only a lost lease and a stopping worker leave everything as it is. */
 async function settle(scene: Scene, action: Action, error: ReconcileError): Promise<'go-on' | 'stop'> {
   const { deps, lease, stack } = scene;
   if (error.reason === 'LeaseLost' || deps.shutdown.aborted) return 'stop';
-  const live = await loadSnapshot(deps.db, stack.id);
-  const run = live?.snapshot.run;
-  if (run !== undefined && action.type !== 'recover' && !isFinished(run.state)) {
-    const row = await theRun(scene, run.id);
-    if (row.cancel_requested_by !== null && isExecuting(row.state)) {
-      await end(scene, row.id, 'canceled', `canceled by ${row.cancel_requested_by}`, row.cancel_requested_by);
-      return 'go-on';
-    }
-    await failRun(deps, lease, row, row.state, error);
+  const run = RUN_ACTIONS.has(action.type) ? await liveRun(deps.db, stack.id) : undefined;
+  if (run !== undefined && run.cancel_requested_by !== null && canMove(run.state, 'canceled')) {
+    await end(scene, run.id, 'canceled', `canceled by ${run.cancel_requested_by}`, run.cancel_requested_by);
+    return 'go-on';
+  }
+  // An apply whose end could not be written down is recovered: what it did has to be found out.
+  if (run !== undefined && run.state !== 'applying' && canMove(run.state, 'errored')) {
+    await failRun(deps, lease, run, run.state, error);
     return 'go-on';
   }
   const message = deps.scrubber.scrub(error.message);
@@ -198,7 +200,15 @@ async function steps(deps: WorkerDeps, lease: HeldLease): Promise<void> {
     const action = decide(snapshot);
     const scene = { deps, lease, stack, desiredKey: snapshot.desiredKey, now: snapshot.now };
     if (action.type === 'rest') {
-      await record(deps, lease, { stack: { next_reconcile_at: action.until ?? null, observed_generation: stack.generation, handled_seq: stack.spec.suspend ? stack.requested_seq : stack.handled_seq } });
+      // Resuming or answering asks again, so a request that cannot be served now is not kept open.
+      const deaf = stack.spec.suspend === true || (snapshot.run === undefined && snapshot.pending.open > 0);
+      await record(deps, lease, {
+        stack: {
+          next_reconcile_at: action.until ?? null,
+          observed_generation: stack.generation,
+          ...(deaf && { handled_seq: stack.requested_seq }),
+        },
+      });
       return;
     }
     deps.logger.debug({ stack: stack.name, action: action.type }, 'next action');
@@ -207,7 +217,7 @@ async function steps(deps: WorkerDeps, lease: HeldLease): Promise<void> {
     } catch (thrown) {
       const next = await settle(scene, action, asReconcileError(thrown));
       if (next === 'go-on') continue;
-      await deps.db.updateTable('stacks').set({ next_reconcile_at: new Date(Date.now() + STOP_RETRY_MS) }).where('id', '=', stack.id).execute();
+      await deps.db.updateTable('stacks').set({ next_reconcile_at: clockPlus(STOP_RETRY_MS) }).where('id', '=', stack.id).execute();
       return;
     }
   }

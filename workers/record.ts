@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely';
 import type { Outcome } from '#core/domain/summarize.ts';
-import { summarize } from '#core/domain/summarize.ts';
+import { speaksForStack, summarize } from '#core/domain/summarize.ts';
 import type { RunState } from '#core/domain/run.ts';
 import type { Reason } from '#core/domain/reason.ts';
 import { recordEvent } from '#core/store/events.ts';
@@ -24,6 +24,7 @@ export interface EventInput {
 /** One change of status: run, stack and events move together or not at all. */
 export interface StatusChange {
   run?: { id: string; from: RunState | RunState[]; to: RunState; patch?: RunPatch };
+  /** What it means for the stack; left out by itself where the run does not speak for it. */
   outcome?: Outcome;
   stack?: StackPatch;
   events?: EventInput[];
@@ -36,13 +37,16 @@ export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusC
   await deps.db.transaction().execute(async (trx) => {
     await lease.assert(trx);
     const stack = await lockStack(trx, lease.stackId);
+    let speaks = true;
     if (change.run !== undefined) {
       const { id, from, to, patch } = change.run;
-      await moveRun(trx, { runId: id, from, to, patch: patch ?? {} });
+      const message = typeof patch?.message === 'string' ? { message: deps.scrubber.scrub(patch.message) } : {};
+      const moved = await moveRun(trx, { runId: id, from, to, patch: { ...patch, ...message } });
+      speaks = speaksForStack(moved, stack);
     }
     const at = { generation: stack.generation, now: await databaseNow(trx) };
-    const conditions =
-      change.outcome === undefined ? {} : { conditions: JSON.stringify(summarize(stack.conditions, change.outcome, at)) };
+    const outcome = change.outcome && speaks && { ...change.outcome, message: deps.scrubber.scrub(change.outcome.message) };
+    const conditions = outcome === undefined || outcome === false ? {} : { conditions: JSON.stringify(summarize(stack.conditions, outcome, at)) };
     await patchStack(trx, lease.stackId, { ...conditions, ...change.stack });
     for (const event of change.events ?? []) {
       await recordEvent(trx, {

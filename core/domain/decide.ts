@@ -153,13 +153,17 @@ function decideWaiting(snapshot: Snapshot, run: LiveRun): Action {
 function isOutdated(snapshot: Snapshot, run: LiveRun): boolean {
   if (run.trigger === 'heal') return false;
   if (run.generation !== snapshot.generation) return true;
+  // A new version of a secret outdates a plan nobody approved yet; an approved one becomes stale and says what differs.
+  const { attemptedKey, desiredKey } = snapshot;
+  if (run.state === 'awaiting_approval' && attemptedKey !== null && attemptedKey !== desiredKey) return true;
   return snapshot.resolved !== undefined && run.digest !== snapshot.resolved.digest;
 }
 
 function triggerOf(snapshot: Snapshot): Trigger {
-  const { last, applied, resolved } = snapshot;
+  const { last, applied, resolved, attemptedKey, desiredKey } = snapshot;
   if (last?.state === 'stale') return 'stale';
-  if (last?.state === 'errored') return 'retry';
+  // Something new is no retry: its attempts are counted anew.
+  if (last?.state === 'errored' && (attemptedKey === null || attemptedKey === desiredKey)) return 'retry';
   if (applied !== undefined && applied.digest === resolved?.digest) {
     return applied.generation === snapshot.generation ? 'manual' : 'spec';
   }

@@ -1,7 +1,7 @@
 import { markFailing, markReady, markReconciling, markStalled, type Condition } from './condition.ts';
 import { unreachable, type ErrorKind } from './errors.ts';
 import type { Reason } from './reason.ts';
-import type { RunState } from './run.ts';
+import type { RunState, Trigger } from './run.ts';
 
 /** What a step came to, before it is turned into conditions. */
 export type Outcome =
@@ -26,6 +26,18 @@ export function summarize(
     default:
       return unreachable(outcome);
   }
+}
+
+/**
+ * Whether a run speaks for its stack. A heal repairs the applied revision: it says nothing about a newer one that waits, was
+ * discarded or failed.
+ */
+export function speaksForStack(
+  run: { trigger: Trigger },
+  stack: { applied_digest: string | null; resolved_digest: string | null; applied_generation: number | null; generation: number },
+): boolean {
+  if (run.trigger !== 'heal') return true;
+  return stack.applied_digest === stack.resolved_digest && stack.applied_generation === stack.generation;
 }
 
 /** What a run's new state means for its stack; undefined where the stack's conditions stay as they are. */

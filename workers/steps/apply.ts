@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { sql } from 'kysely';
 import { asReconcileError, stalled, type ReconcileError } from '#core/domain/errors.ts';
 import { boundDifferences, planDigest, type BoundDifference, type BoundDocument } from '#core/domain/plan.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
@@ -21,6 +22,9 @@ import { planContext } from './plan.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { fetchProgram, prepareWorkspace, type Workspace } from './workspace.ts';
+
+/** For reading what a failed apply left in the state. */
+const LOOK_MS = 60_000;
 
 function say(difference: BoundDifference): string {
   return `${difference.path} was ${difference.approved} when approved and is now ${difference.now}`;
@@ -91,8 +95,8 @@ async function finishApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, 
       applied_at: new Date(),
       identity: JSON.stringify(plan.bound.identity),
       ...checkpointPatch(result.checkpoint),
-      failures: 0,
-      drift_requested_seq: stack.drift_requested_seq + (run.trigger === 'heal' ? 1 : 0),
+      // A healed stack is checked again; a heal says nothing about the attempts at a newer revision.
+      ...(run.trigger === 'heal' ? { drift_requested_seq: sql<number>`drift_requested_seq + 1` } : { failures: 0 }),
     },
     events: [
       {
@@ -130,7 +134,8 @@ async function handleViolation(deps: WorkerDeps, lease: HeldLease, run: RunRow, 
 /** After a failed apply: what is in the state now, and whether a person must decide on pending operations. */
 async function failApply(deps: WorkerDeps, lease: HeldLease, approved: Approved, inputs: Inputs, error: ReconcileError) {
   const { run, plan } = approved;
-  const checkpoint = await deps.engine.checkpoint(inputs.request);
+  // The run's own signal may be what ended it.
+  const checkpoint = await deps.engine.checkpoint({ ...inputs.request, signal: AbortSignal.timeout(LOOK_MS) });
   const pending = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
   await failRun(deps, lease, run, 'applying', error, {
     ...(checkpoint.hash !== 'absent' && { identity: JSON.stringify(plan.bound.identity) }),

@@ -20,12 +20,15 @@ export async function failRun(
   const pending = stack.pending_operations !== undefined && stack.pending_operations !== null;
   const outcome = pending
     ? ({ type: 'failed', kind: 'stalled', reason: 'PendingOperations', message: `${message}. Resources were being created: see \`plumb pending\`` } as const)
-    : ({ type: 'failed', kind: error.kind, reason: error.reason, message } as const);
+    : // A heal is not tried again by itself, but by the next drift check or a person.
+      ({ type: 'failed', kind: run.trigger === 'heal' ? 'stalled' : error.kind, reason: error.reason, message } as const);
+  // Waiting for somebody else is no failure of the revision, and a heal says nothing about it.
+  const counts = error.kind !== 'waiting' && run.trigger !== 'heal';
   deps.logger.warn({ err: error, run: run.id, reason: error.reason }, 'run failed');
   await record(deps, lease, {
     run: { id: run.id, from, to: 'errored', patch: { reason: error.reason, message } },
     outcome,
-    stack: { failures: sql<number>`failures + 1`, ...stack },
+    stack: { ...(counts && { failures: sql<number>`failures + 1` }), ...stack },
     events: [
       { type: 'RunFailed', reason: error.reason, severity: 'error', message, data: { run: run.number, digest: run.digest, operation: run.operation } },
     ],

@@ -7,6 +7,7 @@ import type { RunState } from '#core/domain/run.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
 import type { Checkpoint, PreviewResult } from '#core/engine/port.ts';
 import { seal } from '#core/secrets.ts';
+import { clockPlus } from '#core/store/clock.ts';
 import { savePlan } from '#core/store/plans.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import { stackWithIdentity, type StackRow } from '#core/store/stacks.ts';
@@ -93,7 +94,6 @@ async function finishPlan(deps: WorkerDeps, lease: HeldLease, run: RunRow, plann
   const changed = changedCount(preview.changes);
   const to: RunState = changed === 0 ? 'planned' : needs.length > 0 ? 'awaiting_approval' : 'approved';
   const text = `${describe(preview)}${to === 'awaiting_approval' ? `; waits for approval of ${digest}` : ''}`;
-  const expires = new Date(Date.now() + parseDuration(policy.expires));
   const outcome = outcomeOf(to, text);
   const event: EventInput = {
     type: to === 'awaiting_approval' ? 'ApprovalNeeded' : to === 'planned' ? 'NothingToDo' : 'PlanReady',
@@ -112,7 +112,7 @@ async function finishPlan(deps: WorkerDeps, lease: HeldLease, run: RunRow, plann
         summary: JSON.stringify(preview.summary),
         needs: JSON.stringify(needs),
         approvals_required: policy.required,
-        expires_at: to === 'awaiting_approval' ? expires : null,
+        expires_at: to === 'awaiting_approval' ? clockPlus(parseDuration(policy.expires)) : null,
       },
     },
     ...(outcome && { outcome }),

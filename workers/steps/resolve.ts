@@ -3,13 +3,16 @@ import { stalled } from '#core/domain/errors.ts';
 import { formatRevision, parseRepository } from '#core/domain/reference.ts';
 import { DEFAULTS, type SourceRef, type StackSpec } from '#core/domain/manifest.ts';
 import { selectTag } from '#core/oci/semver.ts';
+import type { Reason } from '#core/domain/reason.ts';
 import type { Repository } from '#core/oci/port.ts';
+import { outcomeOf } from '#core/domain/summarize.ts';
+import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
 import { seeRevision } from '#core/store/revisions.ts';
-import type { StackRow } from '#core/store/stacks.ts';
+import type { StackPatch, StackRow } from '#core/store/stacks.ts';
 import { readSecret } from '../secrets.ts';
 import type { Registry, WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
-import { record, type EventInput } from '../record.ts';
+import { record, type EventInput, type StatusChange } from '../record.ts';
 
 async function wantedReference(registry: Registry, repository: Repository, ref: SourceRef, signal: AbortSignal) {
   if (ref.digest !== undefined) return ref.digest;
@@ -51,6 +54,27 @@ export function nextPollAt(spec: StackSpec, now: Date, random: number): Date {
   return new Date(now.getTime() + interval * (1 - random / 10));
 }
 
+const SOURCE_FAILURES: ReadonlySet<Reason> = new Set([
+  'SourceNotFound',
+  'SourceUnauthorized',
+  'SourceUnreachable',
+  'InvalidReference',
+  'SecretNotFound',
+  'TimedOut',
+]);
+
+/** What is true of the stack again, after a source that failed answers. */
+async function afterSourceFailure(deps: WorkerDeps, stack: StackRow): Promise<Pick<StatusChange, 'outcome'> & { patch?: StackPatch }> {
+  const ready = stack.conditions.find((condition) => condition.type === 'Ready');
+  if (ready?.status !== 'False' || !SOURCE_FAILURES.has(ready.reason)) return {};
+  const run = (await liveRun(deps.db, stack.id)) ?? (await lastDesiredRun(deps.db, stack.id));
+  // A run that failed for such a reason has its own retries.
+  if (run === undefined || run.message === ready.message) return {};
+  if (run.state === 'errored') return { patch: { attempted_key: null } };
+  const outcome = outcomeOf(run.state, run.message);
+  return outcome === undefined ? {} : { outcome };
+}
+
 /**
  * Asks the configured registry what the source names now and writes the answer down. Requests that arrive meanwhile are
  * not lost: only those counted before the question are marked as handled.
@@ -63,8 +87,11 @@ export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: S
   const descriptor = await registry.resolve(repository, reference, lease.signal);
   const revision = formatRevision(reference, descriptor.digest);
   const events = sightings(stack, { digest: descriptor.digest, revision, reference });
+  const { outcome, patch } = await afterSourceFailure(deps, stack);
   await record(deps, lease, {
+    ...(outcome && { outcome }),
     stack: {
+      ...patch,
       resolved_digest: descriptor.digest,
       resolved_revision: revision,
       resolved_at: now,
