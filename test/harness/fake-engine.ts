@@ -4,6 +4,7 @@ import { stalled, transient } from '#core/domain/errors.ts';
 import { canonicalJson, digestOf, type ResourceChange } from '#core/domain/plan.ts';
 import { planFileHash } from '#core/engine/plan-file.ts';
 import type { ApplyRequest, Checkpoint, DriftItem, Engine, EngineRequest } from '#core/engine/port.ts';
+import type { PendingAnswer, PendingOperation } from '#core/store/schema.ts';
 
 type Properties = Record<string, unknown>;
 type Resources = Record<string, Properties>;
@@ -12,11 +13,17 @@ type Resources = Record<string, Properties>;
 export interface FakeProgram {
   resources: Resources;
   throws?: string;
+  /** The apply fails after it made this resource. */
+  failsAfter?: string;
+  /** Prints its configuration, secrets included, and fails with it in the message. */
+  leaks?: boolean;
 }
 
 /** Where a test may step in: it runs before the operation does anything. */
 export interface FakeHooks {
   preview?: () => Promise<void>;
+  /** Before the gate, when the engine would hold its lock. */
+  gate?: (() => Promise<void>) | undefined;
   /** After the gate, before the first change. */
   apply?: () => Promise<void>;
   drift?: () => Promise<void>;
@@ -27,6 +34,10 @@ export interface FakeEngine extends Engine {
   hooks: FakeHooks;
   state: Map<string, Resources>;
   world: Map<string, Resources>;
+  /** Operations a cut-off apply left in the state. */
+  pending: Map<string, PendingOperation[]>;
+  /** State and world of the only stack there is. */
+  only(): { state: Resources; world: Resources };
   /** Every change made to the world, in order: what a provider's log would say. */
   log: string[];
   calls: { preview: number; apply: number; drift: number; refresh: number };
@@ -43,6 +54,11 @@ function urn(request: EngineRequest, name: string): string {
 
 async function readProgram(request: EngineRequest): Promise<FakeProgram> {
   const program: FakeProgram = JSON.parse(await readFile(join(request.programDir, 'program.json'), 'utf8'));
+  if (program.leaks === true) {
+    const text = JSON.stringify([request.config, request.environment]);
+    request.onOutput(text);
+    throw transient('PreviewFailed', `the program failed: ${text}`);
+  }
   if (program.throws !== undefined) throw transient('PreviewFailed', `the program failed: ${program.throws}`);
   return program;
 }
@@ -51,7 +67,13 @@ function diffOf(before: Properties, after: Properties) {
   const paths = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
   return paths
     .filter((path) => canonicalJson(before[path] ?? null) !== canonicalJson(after[path] ?? null))
-    .map((path) => ({ path, kind: 'update' as const, replaces: false, before: before[path], after: after[path] }));
+    .map((path) => ({ path, kind: 'update' as const, replaces: path === 'zone', before: before[path], after: after[path] }));
+}
+
+/** Another `zone` replaces a resource; everything else is changed in place. */
+function opOf(diffs: readonly { replaces: boolean }[]): string {
+  if (diffs.length === 0) return 'same';
+  return diffs.some((diff) => diff.replaces) ? 'replace' : 'update';
 }
 
 function changesBetween(request: EngineRequest, state: Resources, wanted: Resources): ResourceChange[] {
@@ -62,7 +84,7 @@ function changesBetween(request: EngineRequest, state: Resources, wanted: Resour
     const before = state[name];
     const after = wanted[name];
     const diffs = before && after ? diffOf(before, after) : [];
-    const op = before === undefined ? 'create' : after === undefined ? 'delete' : diffs.length > 0 ? 'update' : 'same';
+    const op = before === undefined ? 'create' : after === undefined ? 'delete' : opOf(diffs);
     const base = { urn: address, type: 'fake:index:Thing', name, op, diffs };
     return [{ ...base, lostProtection: false, isProvider: false, unknowns: [] }];
   });
@@ -80,6 +102,12 @@ export function createFakeEngine(): FakeEngine {
     hooks: {},
     state: new Map(),
     world: new Map(),
+    pending: new Map(),
+    only() {
+      const [[stack, state] = [], ...more] = fake.state;
+      if (stack === undefined || state === undefined || more.length > 0) throw new Error(`${fake.state.size} stacks have a state`);
+      return { state, world: fake.world.get(stack) ?? {} };
+    },
     log: [],
     calls: { preview: 0, apply: 0, drift: 0, refresh: 0 },
     versions: async () => ({ engine: 'fake' }),
@@ -100,8 +128,9 @@ export function createFakeEngine(): FakeEngine {
       const state = fake.state.get(key(request)) ?? {};
       return { items: driftItems(request, state), resources: Object.keys(state).length };
     }),
-    refresh: (request) => guarded(request, async () => {
+    refresh: (request, answers) => guarded(request, async () => {
       fake.calls.refresh += 1;
+      answerPending(request, answers);
       const state = fake.state.get(key(request)) ?? {};
       const world = fake.world.get(key(request)) ?? {};
       for (const name of Object.keys(state)) {
@@ -126,7 +155,17 @@ export function createFakeEngine(): FakeEngine {
   function checkpointOf(request: EngineRequest): Checkpoint {
     const state = fake.state.get(key(request));
     const resources = Object.keys(state ?? {}).length;
-    return { hash: state === undefined ? 'absent' : digestOf(state), resources, pendingOperations: [] };
+    return { hash: state === undefined ? 'absent' : digestOf(state), resources, pendingOperations: fake.pending.get(key(request)) ?? [] };
+  }
+
+  function answerPending(request: EngineRequest, answers: readonly PendingAnswer[]): void {
+    const left = (fake.pending.get(key(request)) ?? []).filter(({ urn: open }) => !answers.some((answer) => answer.urn === open));
+    fake.pending.set(key(request), left);
+    for (const answer of answers) {
+      const name = answer.urn.split('::').at(-1) ?? '';
+      const state = fake.state.get(key(request));
+      if (answer.answer === 'import' && state !== undefined) state[name] = { ...fake.world.get(key(request))?.[name] };
+    }
   }
 
   function driftItems(request: EngineRequest, state: Resources): DriftItem[] {
@@ -141,10 +180,11 @@ export function createFakeEngine(): FakeEngine {
 
   async function apply(request: ApplyRequest) {
     fake.calls.apply += 1;
+    await fake.hooks.gate?.();
     const found = await request.gate();
     if (found.length > 0) throw stalled('PlanStale', found.join('; '));
     await fake.hooks.apply?.();
-    const { resources } = await readProgram(request);
+    const { resources, failsAfter } = await readProgram(request);
     const plan: { resourcePlans: Resources } = JSON.parse(request.plan.toString());
     if (canonicalJson(plan.resourcePlans) !== canonicalJson(resources)) throw transient('PlanStale', 'violates plan');
     const state = fake.state.get(key(request)) ?? {};
@@ -152,6 +192,8 @@ export function createFakeEngine(): FakeEngine {
     const world = fake.world.get(key(request)) ?? {};
     for (const { op, name } of changes) {
       if (op === 'same') continue;
+      fake.state.set(key(request), state);
+      fake.world.set(key(request), world);
       fake.log.push(`${op} ${name}`);
       const wanted = resources[name];
       if (wanted === undefined) {
@@ -161,6 +203,7 @@ export function createFakeEngine(): FakeEngine {
       }
       state[name] = structuredClone(wanted);
       world[name] = structuredClone(wanted);
+      if (name === failsAfter) throw transient('ApplyFailed', `the provider failed after ${name}`);
     }
     fake.state.set(key(request), state);
     fake.world.set(key(request), world);

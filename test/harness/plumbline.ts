@@ -3,17 +3,18 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { pino } from 'pino';
+import type { Logger } from 'pino';
 import { inject } from 'vitest';
 import { loadConfig, type Config } from '#core/config.ts';
-import type { StackSpec } from '#core/domain/manifest.ts';
+import type { Role, StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import type { DriftItemView, EventView, RunDetailView, RunView, StackView } from '#core/domain/view.ts';
 import { createArtifactStore } from '#core/oci/cache.ts';
 import { pushProgram } from '#core/oci/pack.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
+import { createLogger } from '#core/logger.ts';
 import { createRing, openQueueWorker } from '#core/queue.ts';
-import { createScrubber } from '#core/scrubber.ts';
+import { createScrubber, type Scrubber } from '#core/scrubber.ts';
 import { loadMasterKey, newTenantKey } from '#core/secrets.ts';
 import { createTenant } from '#core/store/tenants.ts';
 import { createToken } from '#core/store/tokens.ts';
@@ -27,7 +28,18 @@ import { createTestDatabase, type TestDatabase } from './database.ts';
 import { createFakeEngine, type FakeEngine, type FakeProgram } from './fake-engine.ts';
 
 const WAIT_MS = 20_000;
-export const SILENT = pino({ level: process.env['TEST_LOG_LEVEL'] ?? 'silent' });
+const HOOK_SECRET = 'hook-secret-of-the-test';
+/** Shows the log of a test from this level on. */
+const SHOWN = process.env['TEST_LOG_LEVEL'];
+
+/** Keeps every line; with TEST_LOG_LEVEL they are shown as well. */
+function keepingLogger(lines: string[], scrubber: Scrubber): Logger {
+  const write = (line: string) => {
+    lines.push(line);
+    if (SHOWN !== undefined) process.stdout.write(line);
+  };
+  return createLogger({ level: SHOWN ?? 'debug', scrubber, name: 'test', destination: { write } });
+}
 
 /** A whole Plumbline in this process: everything is real but the engine. */
 export interface TestPlumbline {
@@ -38,18 +50,38 @@ export interface TestPlumbline {
   registryHost: string;
   url: string;
   token: string;
+  redisUrl: string;
+  /** Where the registry posts, and what it shows. */
+  hook: { url: string; secret: string };
+  /** Every line the service and the worker logged. */
+  log: string[];
   api<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, token?: string): Promise<{ status: number; body: T }>;
   /** Packs and pushes a fake program; returns its digest. */
   push(program: FakeProgram | Record<string, string>, tag?: string, repository?: string): Promise<string>;
   moveTag(digest: string, tag: string, repository?: string): Promise<void>;
   /** Applies a Stack whose source is the repository `infra/<name>`, tag `prod`. */
   stack(name: string, change?: Partial<StackSpec>): Promise<void>;
+  secret(name: string, data: Record<string, string>): Promise<void>;
+  /** A token of the tenant. */
+  person(name: string, role?: Role): Promise<string>;
+  /** The dependencies of a second worker. */
+  secondWorker(change?: Partial<WorkerDeps>): WorkerDeps;
+  stackId(name: string): Promise<string>;
   view(name: string): Promise<StackView>;
   runs(name: string): Promise<RunView[]>;
   run(name: string, number: number): Promise<RunDetailView>;
   drift(name: string): Promise<DriftItemView[]>;
   events(name: string): Promise<EventView[]>;
-  approve(name: string, run: RunView): Promise<{ status: number; body: { detail?: string } }>;
+  approve(name: string, run: Pick<RunView, 'number' | 'planDigest'>, as?: string): Promise<{ status: number; body: { detail?: string } }>;
+  /** Posts to the stack as a person, for example `reconcile`. */
+  post(name: string, what: string, body?: unknown): Promise<{ status: number; body: { detail?: string } }>;
+  /** Approves and waits until it is applied. */
+  applied(name: string): Promise<RunView>;
+  condition(name: string, type: string): Promise<StackView['status']['conditions'][number] | undefined>;
+  untilCondition(name: string, type: string, reason: string): Promise<StackView['status']['conditions'][number]>;
+  untilEvent(name: string, type: string): Promise<EventView>;
+  /** Asks for a drift check and waits for its end. */
+  driftCheck(name: string): Promise<RunView>;
   /** Waits until `wanted` gives something. */
   until<T>(what: string, wanted: () => Promise<T | undefined>): Promise<T>;
   /** Waits for the newest run that is no drift check to be in one of the states. */
@@ -61,22 +93,23 @@ export interface TestPlumbline {
 export interface TestOptions {
   /** False: no queue workers; the test calls `reconcile` itself. */
   workers?: boolean;
+  /** A Redis of the test's own. */
+  redisUrl?: string;
+  /** False: the registry does not post to the service. */
+  webhook?: boolean;
   config?: Record<string, string>;
 }
 
-async function makeToken(database: TestDatabase, tenant: string, role: 'admin' | 'viewer' | 'approver' | 'operator' = 'admin', name: string = role) {
+async function makeToken(database: TestDatabase, tenant: string, role: Role = 'admin', name: string = role) {
   return (await createToken(database.db, { tenant, name, role, expiresAt: null, by: 'test' })).token;
 }
 
-export { makeToken };
-
-function workerDeps(config: Config, database: TestDatabase, parts: Pick<WorkerDeps, 'engine' | 'ring' | 'masterKey' | 'scrubber' | 'shutdown'>, tenant: string): WorkerDeps {
+function workerDeps(config: Config, database: TestDatabase, parts: Pick<WorkerDeps, 'engine' | 'ring' | 'masterKey' | 'scrubber' | 'shutdown' | 'logger'>, tenant: string): WorkerDeps {
   const client = createRegistryClient({ plainHttpHosts: config.plainHttpRegistries });
   return {
     ...parts,
     db: database.db,
     config,
-    logger: SILENT,
     identity: { id: `test-${randomUUID().slice(0, 8)}`, tenant, bootId: 'test-boot', pidNamespace: 'test' },
     artifacts: createArtifactStore({ dir: join(config.dataDir, 'cache/artifacts') }),
     registry: (credentials) => client.withCredentials(credentials),
@@ -104,13 +137,15 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
   const masterKey = await loadMasterKey(join(dir, 'key/master.key'), dataDir);
   await createTenant(database.db, { name: tenant, spec: {}, hmacKeySealed: newTenantKey(masterKey, tenant) });
   const token = await makeToken(database, tenant);
-  const redisUrl = inject('redisUrl');
-  const ring = createRing(redisUrl, SILENT);
+  const redisUrl = options.redisUrl ?? inject('redisUrl');
+  const log: string[] = [];
+  const logger = keepingLogger(log, scrubber);
+  const ring = createRing(redisUrl, logger);
   const engine = createFakeEngine();
   const shutdown = new AbortController();
 
   const baseEnv = { PLUMBLINE_DATA: dataDir, PLUMBLINE_LEASE_SECONDS: '5', PLUMBLINE_WORKER_TENANT: tenant, ...options.config };
-  const app = buildApp({ db: database.db, ring, masterKey, logger: SILENT, scrubber, now: () => new Date() });
+  const app = buildApp({ db: database.db, ring, masterKey, logger, scrubber, now: () => new Date() });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
 
   async function api<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, as: string = token) {
@@ -131,17 +166,18 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
   const manifest = (kind: string, name: string, spec: unknown) => ({ apiVersion: 'plumbline.dev/v1alpha1', kind, metadata: { name, tenant }, spec });
   await ask('POST', '/v1/apply', {
     manifests: [
-      manifest('Secret', 'hook', { data: { token: 'hook-secret-of-the-test' } }),
+      manifest('Secret', 'hook', { data: { token: HOOK_SECRET } }),
       manifest('Receiver', 'registry', { type: 'distribution', secret: { secret: 'hook', key: 'token' } }),
     ],
   });
   const receivers = await ask<{ items: { hook: string }[] }>('GET', `/v1/tenants/${tenant}/receivers`);
-  const hook = `${url}${receivers.items[0]?.hook}`;
-  const registry = await startRegistry({ dir: join(dir, 'registry'), notifications: [{ url: hook, headers: { Authorization: 'Bearer hook-secret-of-the-test' } }] });
+  const hook = { url: `${url}${receivers.items[0]?.hook}`, secret: HOOK_SECRET };
+  const notifications = options.webhook === false ? [] : [{ url: hook.url, headers: { Authorization: `Bearer ${HOOK_SECRET}` } }];
+  const registry = await startRegistry({ dir: join(dir, 'registry'), notifications });
   const registryHost = `127.0.0.1:${registry.port}`;
   const config = loadConfig({ ...baseEnv, PLUMBLINE_PLAIN_HTTP_REGISTRIES: registryHost });
-  const deps = workerDeps(config, database, { engine, ring: ring.ring, masterKey, scrubber, shutdown: shutdown.signal }, tenant);
-  const queue = { redisUrl, tenant, logger: SILENT, concurrency: 4 };
+  const deps = workerDeps(config, database, { engine, ring: ring.ring, masterKey, scrubber, logger, shutdown: shutdown.signal }, tenant);
+  const queue = { redisUrl, tenant, logger, concurrency: 4 };
   const workers =
     options.workers === false
       ? []
@@ -162,6 +198,9 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
     registryHost,
     url,
     token,
+    redisUrl,
+    hook,
+    log,
     api,
     sweep,
     async push(program, tag = 'prod', repository = 'shop') {
@@ -184,12 +223,41 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
       };
       await ask('POST', '/v1/apply', { manifests: [manifest('Stack', name, spec)] });
     },
+    secret: async (name, data) => void (await ask('POST', '/v1/apply', { manifests: [manifest('Secret', name, { data })] })),
+    person: (name, role = 'approver') => makeToken(database, tenant, role, name),
+    secondWorker: (change = {}) => ({ ...deps, identity: { ...deps.identity, id: `second-${randomUUID().slice(0, 8)}` }, ...change }),
+    async stackId(name) {
+      const { id } = await database.db.selectFrom('stacks').select('id').where('name', '=', name).executeTakeFirstOrThrow();
+      return id;
+    },
     view: (name) => ask('GET', `${base}/${name}`),
     runs: async (name) => (await ask<{ items: RunView[] }>('GET', `${base}/${name}/runs`)).items,
     run: (name, number) => ask('GET', `${base}/${name}/runs/${number}`),
     drift: async (name) => (await ask<{ items: DriftItemView[] }>('GET', `${base}/${name}/drift`)).items,
     events: async (name) => (await ask<{ items: EventView[] }>('GET', `/v1/tenants/${tenant}/events?stack=${name}&limit=200`)).items,
-    approve: (name, run) => api('POST', `${base}/${name}/runs/${run.number}/approve`, { planDigest: run.planDigest }),
+    approve: (name, run, as) => api('POST', `${base}/${name}/runs/${run.number}/approve`, { planDigest: run.planDigest }, as),
+    post: (name, what, body) => api('POST', `${base}/${name}/${what}`, body),
+    async applied(name) {
+      const run = await plumbline.untilRun(name, ['awaiting_approval']);
+      const answer = await plumbline.approve(name, run);
+      if (answer.status !== 200) throw new Error(`not approved: ${answer.status} ${answer.body.detail}`);
+      return await plumbline.untilRun(name, ['applied']);
+    },
+    condition: async (name, type) => (await plumbline.view(name)).status.conditions.find((condition) => condition.type === type),
+    untilCondition: (name, type, reason) =>
+      plumbline.until(`${type} of ${name} with reason ${reason}`, async () => {
+        const found = await plumbline.condition(name, type);
+        return found?.reason === reason ? found : undefined;
+      }),
+    untilEvent: (name, type) =>
+      plumbline.until(`an event ${type} of ${name}`, async () => (await plumbline.events(name)).find((event) => event.type === type)),
+    async driftCheck(name) {
+      const before = (await plumbline.runs(name))[0]?.number ?? 0;
+      await ask('POST', `${base}/${name}/drift/check`);
+      return await plumbline.until(`a drift check of ${name}`, async () =>
+        (await plumbline.runs(name)).find((run) => run.operation === 'drift' && run.number > before && run.finishedAt !== null),
+      );
+    },
     async until(what, wanted) {
       const end = performance.now() + WAIT_MS;
       while (performance.now() < end) {
