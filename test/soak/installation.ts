@@ -1,0 +1,165 @@
+import { mkdir, writeFile, cp } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { parseRepository } from '#core/domain/reference.ts';
+import { pushProgram } from '#core/oci/pack.ts';
+import { createRegistryClient } from '#core/oci/registry-client.ts';
+import { createApi, type Api } from '../../scripts/demo/api.ts';
+import { startProcess, type DemoProcess } from '../../scripts/demo/child.ts';
+import { freePort } from '../../toolchain/process.ts';
+import { startPostgres, type EmbeddedPostgres } from '../../toolchain/postgres.ts';
+import { startRedis, type EmbeddedRedis } from '../../toolchain/redis.ts';
+import type { Toolchain } from '../../toolchain/setup.ts';
+import { findInRun, type Victim } from './victims.ts';
+
+const root = join(import.meta.dirname, '../..');
+const START_MS = 60_000;
+const HOOK_TOKEN = 'soak-hook-token';
+
+/** A whole Plumbline of real processes, every one of which can be killed and comes back. */
+export interface Installation {
+  api: Api;
+  databaseUrl: string;
+  stateDir: string;
+  registry: string;
+  push(desired: Record<string, number>): Promise<string>;
+  /** Kills with -9 and starts again what does not come back by itself; says what it killed, or undefined when it was not there. */
+  kill(victim: Victim): Promise<string | undefined>;
+  stop(): Promise<void>;
+}
+
+interface Servers {
+  postgres: EmbeddedPostgres;
+  redis: EmbeddedRedis;
+}
+
+async function untilReady(url: string): Promise<void> {
+  const end = performance.now() + START_MS;
+  while (performance.now() < end) {
+    const ready = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) }).then((answer) => answer.ok, () => false);
+    if (ready) return;
+    await delay(100);
+  }
+  throw new Error(`${url}/readyz was not ready within ${START_MS / 1000} s`);
+}
+
+async function firstToken(started: (onLine: (line: string) => void) => DemoProcess): Promise<{ service: DemoProcess; token: string }> {
+  const token = Promise.withResolvers<string>();
+  const service = started((line) => {
+    const found = /plumb_[A-Za-z0-9_-]+/.exec(line);
+    if (found !== null) token.resolve(found[0]);
+  });
+  return { service, token: await Promise.race([token.promise, service.died]) };
+}
+
+function manifest(kind: string, name: string, spec: object) {
+  return { apiVersion: 'plumbline.dev/v1alpha1', kind, metadata: { name }, spec };
+}
+
+/** Starts one in `dir`. */
+export async function startInstallation(dir: string, toolchain: Toolchain): Promise<Installation> {
+  const logs = join(dir, 'logs');
+  await mkdir(logs, { recursive: true });
+  const pgOptions = { dataDir: join(dir, 'data/postgres'), database: 'plumbline' };
+  const redisOptions = { dataDir: join(dir, 'data/redis'), toolchainDir: toolchain.dir };
+  const servers: Servers = { postgres: await startPostgres(pgOptions), redis: await startRedis(redisOptions) };
+  const [servicePort, registryPort] = [await freePort(0), await freePort(0)];
+  const registry = `127.0.0.1:${registryPort}`;
+  const inherited = Object.fromEntries(['PATH', 'HOME', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS'].map((name) => [name, process.env[name] ?? '']).filter(([, value]) => value !== ''));
+  const env = (): Record<string, string> => ({
+    ...inherited,
+    PLUMBLINE_DATA: join(dir, 'data'),
+    PLUMBLINE_KEY_FILE: join(dir, 'key/master.key'),
+    DATABASE_URL: servers.postgres.url,
+    REDIS_URL: servers.redis.url,
+    PLUMBLINE_TOOLCHAIN: toolchain.dir,
+    PLUMBLINE_PULUMI: toolchain.engine.pulumi,
+    PLUMBLINE_PLAIN_HTTP_REGISTRIES: registry,
+    PLUMBLINE_SWEEP_SECONDS: '1',
+    PLUMBLINE_LEASE_SECONDS: '6',
+    PLUMBLINE_LISTEN_PORT: String(servicePort),
+  });
+  const startService = (onLine?: (line: string) => void) =>
+    startProcess('service', [join(root, 'service/main.ts')], { env: env(), logFile: join(logs, 'service.log'), ...(onLine && { onLine }) });
+  const startWorker = () => startProcess('worker', [join(root, 'workers/main.ts')], { env: env(), logFile: join(logs, 'worker.log') });
+  const first = await firstToken(startService);
+  const url = `http://127.0.0.1:${servicePort}`;
+  const api = createApi(url, first.token);
+  await untilReady(url);
+  await api.ask('POST', '/v1/apply', {
+    manifests: [manifest('Secret', 'hook', { data: { token: HOOK_TOKEN } }), manifest('Receiver', 'registry', { type: 'distribution', secret: { secret: 'hook', key: 'token' } })],
+  });
+  const { items } = await api.ask<{ items: { hook: string }[] }>('GET', '/v1/tenants/default/receivers');
+  const registryEnv = { ...inherited, REGISTRY_NOTIFY_URL: `${url}${items[0]?.hook}`, REGISTRY_NOTIFY_AUTHORIZATION: `Bearer ${HOOK_TOKEN}` };
+  const startRegistry = () =>
+    startProcess('registry', [join(root, 'registry/main.ts'), '--dir', join(dir, 'registry'), '--port', String(registryPort)], { env: registryEnv, logFile: join(logs, 'registry.log') });
+  const processes = { service: first.service, worker: startWorker(), registry: startRegistry() };
+  const starters = { service: () => startService(), worker: startWorker, registry: startRegistry };
+  let pushes = 0;
+
+  async function killProcess(name: keyof typeof processes): Promise<string> {
+    const victim = processes[name];
+    process.kill(victim.pid, 'SIGKILL');
+    await victim.stop();
+    processes[name] = starters[name]();
+    if (name === 'service') await untilReady(url);
+    return `${name} ${victim.pid}`;
+  }
+
+  return {
+    api,
+    databaseUrl: servers.postgres.url,
+    stateDir: join(dir, 'data/state/default'),
+    registry,
+    async push(desired) {
+      const folder = join(dir, `version-${(pushes += 1)}`);
+      await cp(join(import.meta.dirname, 'program'), folder, { recursive: true, filter: (path) => basename(path) !== 'node_modules' });
+      await writeFile(join(folder, 'desired.json'), JSON.stringify(desired));
+      const client = createRegistryClient({ plainHttpHosts: [registry] });
+      try {
+        const repository = parseRepository(`oci://${registry}/infra/soak`);
+        return (await pushProgram(client, { dir: folder, repository, tag: 'prod', annotations: {} }, AbortSignal.timeout(60_000))).digest;
+      } finally {
+        await client.close();
+      }
+    },
+    async kill(victim) {
+      switch (victim) {
+        case 'service':
+        case 'worker':
+        case 'registry':
+          return await killProcess(victim);
+        case 'redis':
+          process.kill(servers.redis.pid, 'SIGKILL');
+          servers.redis = await startRedis(redisOptions);
+          return 'redis';
+        case 'postgres':
+          process.kill(servers.postgres.pid, 'SIGKILL');
+          servers.postgres = await startPostgres(pgOptions);
+          await untilReady(url);
+          return 'postgres';
+        case 'flush': {
+          const redis = new Redis(servers.redis.url);
+          await redis.flushall();
+          redis.disconnect();
+          return 'flush';
+        }
+        case 'guardian':
+        case 'engine':
+        case 'program':
+        case 'provider': {
+          const pid = await findInRun(processes.worker.pid, victim);
+          if (pid === undefined) return undefined;
+          process.kill(pid, 'SIGKILL');
+          return `${victim} ${pid}`;
+        }
+      }
+    },
+    async stop() {
+      for (const part of [processes.worker, processes.registry, processes.service]) await part.stop();
+      await servers.redis.stop();
+      await servers.postgres.stop();
+    },
+  };
+}
