@@ -1,25 +1,47 @@
-import { expect, it } from 'vitest';
-import { pendingAnswerFlags } from './pending.ts';
+import { describe, expect, it } from 'vitest';
+import { checkImported, settlePending } from './pending.ts';
 
-const create = (urn: string) => ({ urn, type: 't', operation: 'creating' });
+const create = (urn: string) => ({ type: 'creating', resource: { urn, type: 't', inputs: { a: 1 } } });
 const clear = (urn: string) => ({ urn, answer: 'clear' as const, by: 'ann' });
 const importAs = (urn: string, id: string) => ({ urn, answer: 'import' as const, id, by: 'ann' });
 
-it.each([
-  ['nothing pending', [], [], []],
-  ['an answer to something no longer pending', [clear('a')], [], []],
-  ['an import', [importAs('a', 'i-1')], [create('a'), create('b')], ['--import-pending-creates', 'a', '--import-pending-creates', 'i-1']],
-  ['a clear of all', [clear('a')], [create('a'), { ...create('b'), operation: 'updating' }], ['--clear-pending-creates']],
-  [
-    'both',
-    [importAs('a', 'i-1'), clear('b')],
-    [create('a'), create('b')],
-    ['--import-pending-creates', 'a', '--import-pending-creates', 'i-1', '--clear-pending-creates'],
-  ],
-])('%s', (_name, answers, pending, flags) => {
-  expect(pendingAnswerFlags(answers, pending)).toEqual(flags);
+function exported(...pending_operations: object[]) {
+  return JSON.stringify({ version: 3, deployment: { resources: [{ urn: 'parent' }], pending_operations } });
+}
+
+function deploymentOf(settled: { text: string } | undefined): unknown {
+  const state: { deployment: unknown } = JSON.parse(settled?.text ?? '{}');
+  return state.deployment;
+}
+
+describe('answers to pending creates', () => {
+  it('drops a cleared one', () => {
+    expect(deploymentOf(settlePending(exported(create('x')), [clear('x')]))).toEqual({ resources: [{ urn: 'parent' }] });
+  });
+
+  it('makes an imported one a resource, after those it may depend on', () => {
+    const settled = settlePending(exported(create('x'), create('y')), [importAs('x', 'i-1'), clear('y')]);
+    expect(settled?.imported).toEqual(['x']);
+    expect(deploymentOf(settled)).toEqual({
+      resources: [{ urn: 'parent' }, { urn: 'x', type: 't', id: 'i-1', inputs: { a: 1 }, outputs: { a: 1 } }],
+    });
+  });
+
+  it.each([
+    ['there is none pending', exported(), [clear('x')]],
+    ['it concerns another', exported(create('x')), [clear('y')]],
+    ['there is none', exported(create('x')), []],
+    ['only other kinds are pending', exported({ type: 'updating', resource: { urn: 'x' } }), [clear('x')]],
+  ])('changes nothing when %s', (_name, state, answers) => {
+    expect(settlePending(state, answers)).toBeUndefined();
+  });
+
+  it('never drops a create that nobody has answered', () => {
+    expect(() => settlePending(exported(create('x'), create('y')), [clear('x')])).toThrow('answer these as well: y');
+  });
 });
 
-it('never clears a create that nobody has answered', () => {
-  expect(() => pendingAnswerFlags([clear('a')], [create('a'), create('b')])).toThrow('answer these as well: b');
+it('says so when an imported resource turns out not to exist', () => {
+  expect(() => checkImported(exported(), ['parent'])).not.toThrow();
+  expect(() => checkImported(exported(), ['parent', 'x'])).toThrow('nothing exists under the id given for x');
 });

@@ -1,25 +1,82 @@
 import { stalled } from '../domain/errors.ts';
-import type { PendingAnswer, PendingOperation } from '../store/schema.ts';
+import type { PendingAnswer } from '../store/schema.ts';
+
+type Document = Record<string, unknown>;
+
+/** A state in which a person's answers are settled. */
+export interface SettledState {
+  /** For `pulumi stack import`. Secrets stay the ciphertext they were. */
+  text: string;
+  /** Resources that were brought in and must be read from the live world. */
+  imported: string[];
+}
 
 /** Only a create may have left something behind that the state does not know; a refresh settles the other kinds by itself. */
 const CREATING = 'creating';
 
+function isDocument(value: unknown): value is Document {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function listOf(value: unknown): Document[] {
+  return Array.isArray(value) ? value.filter(isDocument) : [];
+}
+
+function resourceOf(operation: Document): Document {
+  return isDocument(operation['resource']) ? operation['resource'] : {};
+}
+
+function urnOf(operation: Document): string {
+  return String(resourceOf(operation)['urn'] ?? '');
+}
+
+/** As the engine would have written it after the create; its outputs are read by the refresh that follows. */
+function createdResource(operation: Document, id: string): Document {
+  const resource = resourceOf(operation);
+  return { ...resource, id, outputs: resource['inputs'] ?? {} };
+}
+
+function checkAllAnswered(creates: Document[], answers: Map<string, PendingAnswer>): void {
+  const open = creates.map(urnOf).filter((urn) => !answers.has(urn));
+  if (open.length === 0) return;
+  throw stalled('PendingOperations', `every pending create is settled at once; answer these as well: ${open.join(', ')}`);
+}
+
 /**
- * Flags of `pulumi refresh` for a person's answers. The engine can import by URN, but only clear all that is left; so a
- * clear is given only when every pending create has an answer.
- * @throws ReconcileError stalled(PendingOperations) naming the creates that have none.
+ * Settles pending creates in an exported state: a cleared one is dropped, an imported one becomes a resource. The engine's own
+ * `refresh --import-pending-creates` drops it without importing it (3.259.0, tried on a file backend), and its `stack import`
+ * drops every pending operation, so all are answered together or none.
+ * @returns undefined when no answer concerns this state.
+ * @throws ReconcileError stalled(PendingOperations) naming the creates that have no answer.
  */
-export function pendingAnswerFlags(answers: PendingAnswer[], pending: PendingOperation[]): string[] {
-  const creates = new Set(pending.filter(({ operation }) => operation === CREATING).map(({ urn }) => urn));
-  const relevant = answers.filter(({ urn }) => creates.has(urn));
-  const answered = new Set(relevant.map(({ urn }) => urn));
-  const open = [...creates].filter((urn) => !answered.has(urn));
-  const imports = relevant.flatMap((answer) =>
-    answer.answer === 'import' ? ['--import-pending-creates', answer.urn, '--import-pending-creates', answer.id] : [],
-  );
-  if (!relevant.some(({ answer }) => answer === 'clear')) return imports;
-  if (open.length > 0) {
-    throw stalled('PendingOperations', `a clear drops every pending create; answer these as well: ${open.join(', ')}`);
-  }
-  return [...imports, '--clear-pending-creates'];
+export function settlePending(exported: string, answers: PendingAnswer[]): SettledState | undefined {
+  const state: unknown = JSON.parse(exported);
+  if (!isDocument(state) || !isDocument(state['deployment'])) return undefined;
+  const deployment = state['deployment'];
+  const creates = listOf(deployment['pending_operations']).filter((operation) => operation['type'] === CREATING);
+  const byUrn = new Map(answers.map((answer) => [answer.urn, answer]));
+  if (!creates.some((operation) => byUrn.has(urnOf(operation)))) return undefined;
+  checkAllAnswered(creates, byUrn);
+  const created = creates.flatMap((operation) => {
+    const answer = byUrn.get(urnOf(operation));
+    return answer?.answer === 'import' ? [createdResource(operation, answer.id)] : [];
+  });
+  const resources = [...listOf(deployment['resources']), ...created];
+  return {
+    text: JSON.stringify({ ...state, deployment: { ...deployment, resources, pending_operations: undefined } }),
+    imported: created.map((resource) => String(resource['urn'])),
+  };
+}
+
+/**
+ * Makes sure that what was imported is still there after the refresh: a wrong id reads as a resource that is gone.
+ * @throws ReconcileError stalled(PendingOperations) naming what was not found.
+ */
+export function checkImported(exported: string, imported: string[]): void {
+  const state: unknown = JSON.parse(exported);
+  const deployment = isDocument(state) && isDocument(state['deployment']) ? state['deployment'] : {};
+  const present = new Set(listOf(deployment['resources']).map((resource) => String(resource['urn'])));
+  const lost = imported.filter((urn) => !present.has(urn));
+  if (lost.length === 0) return;
+  throw stalled('PendingOperations', `nothing exists under the id given for ${lost.join(', ')}, so the state does not hold it; look before you approve a plan that creates it`);
 }

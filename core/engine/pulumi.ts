@@ -11,7 +11,8 @@ import { GATE_VARIABLE } from './host/gate.ts';
 import { releaseOwnLocks } from './locks.ts';
 import { changedInputs, planFileHash } from './plan-file.ts';
 import type { ApplyRequest, ApplyResult, Checkpoint, DriftResult, Engine, EngineRequest, EngineVersions, PreviewResult } from './port.ts';
-import { pendingAnswerFlags } from './pending.ts';
+import { checkImported, settlePending } from './pending.ts';
+import type { PendingAnswer } from '../store/schema.ts';
 import type { EngineOptions } from './run-engine.ts';
 import { openSession, type Session } from './session.ts';
 import { readStateFile, stateFolder } from './state-files.ts';
@@ -71,6 +72,11 @@ async function preview(engine: VersionedOptions, request: EngineRequest): Promis
   };
 }
 
+/** The state as JSON, its secrets encrypted. */
+function exportState(session: Session, { identity }: EngineRequest): Promise<string> {
+  return session.print(['stack', 'export', '--stack', identity.stack]);
+}
+
 async function checkpoint(engine: VersionedOptions, request: EngineRequest): Promise<Checkpoint> {
   const folder = stateFolder(request.identity.backend);
   if (folder !== undefined) {
@@ -79,7 +85,7 @@ async function checkpoint(engine: VersionedOptions, request: EngineRequest): Pro
   }
   const session = await openSession(engine, request);
   try {
-    return parseExport(await session.print(['stack', 'export', '--stack', request.identity.stack]));
+    return parseExport(await exportState(session, request));
   } catch (error) {
     if (error instanceof ReconcileError && error.reason === 'StateRegressed') return ABSENT;
     throw error;
@@ -122,6 +128,35 @@ async function drift(engine: VersionedOptions, request: EngineRequest): Promise<
   return { items: [...liveDrift(live), ...pendingChanges(planned.changes)], resources: refreshedResources(live) };
 }
 
+/** Settles a person's answers in the state, and returns the resources that were brought in. */
+async function settle(session: Session, request: EngineRequest, answers: PendingAnswer[]): Promise<string[]> {
+  if (answers.length === 0) return [];
+  const settled = settlePending(await exportState(session, request), answers);
+  if (settled === undefined) return [];
+  const path = join(request.runDir, 'settled.json');
+  try {
+    await writeFile(path, settled.text, { mode: 0o600 });
+    await session.print(['stack', 'import', '--file', path, '--stack', request.identity.stack]);
+  } finally {
+    await rm(path, { force: true });
+  }
+  return settled.imported;
+}
+
+async function refresh(engine: VersionedOptions, request: EngineRequest, answers: PendingAnswer[]): Promise<Checkpoint> {
+  const imported = await settle(await openSession(engine, request), request, answers);
+  // Without targets all are refreshed, the imported ones among them.
+  const targets = request.targets.length === 0 ? [] : [...request.targets, ...imported];
+  const session = await openSession(engine, { ...request, targets });
+  await session.run({
+    operation: 'refresh',
+    phases: 1,
+    run: (stack, options) => stack.refresh({ ...options, runProgram: false }),
+  });
+  if (imported.length > 0) checkImported(await exportState(session, request), imported);
+  return checkpoint(engine, request);
+}
+
 /**
  * The real engine: the pulumi binary of `engineDir` through the Automation API, one process an operation. Errors are
  * `ReconcileError`s; see failures.ts.
@@ -140,18 +175,7 @@ export function createPulumiEngine(options: EngineOptions): Engine {
     preview: async (request) => preview(await versioned(), request),
     apply: async (request) => apply(await versioned(), request),
     drift: async (request) => drift(await versioned(), request),
-    async refresh(request, answers) {
-      const engine = await versioned();
-      const extra = pendingAnswerFlags(answers, (await checkpoint(engine, request)).pendingOperations);
-      const session = await openSession(engine, request);
-      await session.run({
-        operation: 'refresh',
-        phases: 1,
-        extra,
-        run: (stack, common) => stack.refresh({ ...common, runProgram: false }),
-      });
-      return checkpoint(engine, request);
-    },
+    refresh: async (request, answers) => refresh(await versioned(), request, answers),
     releaseOwnLock: (request, runIds) => releaseOwnLocks(request.identity, runIds),
   };
 }

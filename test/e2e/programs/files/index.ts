@@ -19,7 +19,7 @@ switch (behaviour) {
     await new Promise((resolve) => setTimeout(resolve, 3_600_000));
     break;
   case 'environment':
-    console.log(`names: ${Object.keys(process.env).join(' ')}`);
+    console.log(`variables: ${Object.keys(process.env).join(' ')}`);
     break;
 }
 
