@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import { Type, type Static } from 'typebox';
-import { type ConditionView as ConditionSchema, DriftItemView, StackView } from '#core/domain/view.ts';
-import { createContext } from '../context.ts';
+import { type ConditionView as ConditionSchema, DriftItemView, pageOf, RunView, StackView } from '#core/domain/view.ts';
+import { createContext, type Context } from '../context.ts';
+import { failure } from '../error.ts';
 import { printable } from '../printable.ts';
 import { renderDrift } from '../render-drift.ts';
 import { durationMs, waitUntil } from '../wait.ts';
@@ -15,16 +16,34 @@ interface DriftFlags {
   timeout: string;
 }
 
+/** Asks for a check and waits for a run of its own: one that was under way already may have looked too early. */
+async function check({ client, path }: Context, name: string, limitMs: number): Promise<void> {
+  const stack = await client.get(path`/stacks/${name}`, StackView);
+  if (stack.status.applied === null) throw failure(`nothing of ${name} is applied yet, so nothing can have drifted`);
+  if (stack.spec.suspend === true) throw failure(`${name} is suspended: resume it to have it checked`);
+  const look = () => client.get(path`/stacks/${name}/runs?limit=${20}`, pageOf(RunView));
+  const newest = (await look()).items[0]?.number ?? 0;
+  await client.post(path`/stacks/${name}/drift/check`, undefined, StackView);
+  await waitUntil(look, ({ items }) => items.some((run) => run.number > newest && isChecked(run)), {
+    limitMs,
+    last: ({ items }) => {
+      const run = items.find((item) => item.operation === 'drift' && item.number > newest);
+      return run === undefined ? 'no worker has begun the check' : `run ${run.number} is ${run.state}`;
+    },
+  });
+}
+
+/** A result that was thrown away is followed by another check. */
+function isChecked(run: RunView): boolean {
+  return run.operation === 'drift' && run.finishedAt !== null && run.reason !== 'DriftDiscarded';
+}
+
 async function drift(name: string, _options: object, command: Command) {
   const context = createContext(command);
   const { client, path } = context;
   const flags = command.opts<DriftFlags>();
   const limitMs = durationMs(flags.timeout);
-  if (flags.check === true) {
-    await client.post(path`/stacks/${name}/drift/check`, undefined, StackView);
-    const look = () => client.get(path`/stacks/${name}`, StackView);
-    await waitUntil(look, (stack) => !stack.status.driftRequested, { limitMs, last: (stack) => stack.why });
-  }
+  if (flags.check === true) await check(context, name, limitMs);
   const [stack, { items }] = await Promise.all([
     client.get(path`/stacks/${name}`, StackView),
     client.get(path`/stacks/${name}/drift`, Type.Object({ items: Type.Array(DriftItemView) })),

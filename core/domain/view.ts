@@ -121,7 +121,7 @@ export const StackView = Type.Object({
     nextDriftAt: orNull(Time),
     pendingOperations: Type.Integer({ description: 'operations a person must decide on' }),
     reconcileRequested: Type.Boolean({ description: 'asked to reconcile, and no worker has done so yet' }),
-    driftRequested: Type.Boolean({ description: 'asked for a drift check, and no worker has made it yet' }),
+    driftRequested: Type.Boolean({ description: 'asked for a drift check, and no worker has begun it yet' }),
   }),
   liveRun: orNull(RunView),
   why: Type.String({ description: 'one line: why the stack is running, or why not and what to do' }),
