@@ -105,6 +105,7 @@ export async function buildWorker(
     dependencies: createDependencies(config, own),
     ring: ring.ring,
     proveDead: deathProof(identity),
+    driftChecks: new Map(),
     shutdown: stopping.signal,
   };
   return {

@@ -7,6 +7,7 @@ import type { Fetcher, RegistryCredentials, Resolver } from '#core/oci/port.ts';
 import type { Ring } from '#core/queue.ts';
 import type { MasterKey } from '#core/secrets.ts';
 import type { Scrubber } from '#core/scrubber.ts';
+import type { HeldLease } from './lease.ts';
 import type { LeaseRow } from '#core/store/leases.ts';
 import type { Schema } from '#core/store/schema.ts';
 
@@ -44,6 +45,8 @@ export interface WorkerDeps {
   ring: Ring['ring'];
   /** Proof that a lease's former holder and all it started are gone; see rule 7 of the design. */
   proveDead(lease: LeaseRow): Promise<boolean>;
+  /** Drift checks under way in this worker, by stack: a run that begins ends them. */
+  driftChecks: Map<string, Pick<HeldLease, 'giveWay'>>;
   /** Aborted when the worker is told to stop. */
   shutdown: AbortSignal;
 }

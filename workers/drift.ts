@@ -11,7 +11,7 @@ import { createRun, getRunById, liveDriftRun, liveRun, type RunRow } from '#core
 import { databaseNow } from '#core/store/clock.ts';
 import { getStackById, lockStack, patchStack, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
-import { takeLease, type HeldLease } from './lease.ts';
+import { isBusy, takeLease, type HeldLease } from './lease.ts';
 import { runLog } from './log.ts';
 import { record } from './record.ts';
 import { drifted, healIfWanted } from './heal.ts';
@@ -122,7 +122,7 @@ async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: Re
       ...(error.reason !== 'DriftDiscarded' && { conditions: drifted(stack.conditions, stack.generation, 'Unknown', error.reason, message, now) }),
       next_drift_at: again,
     },
-    events: known ? [] : [{ type: 'DriftCheckFailed', reason: error.reason, severity: 'warning', message, data: { run: run.number } }],
+    events: known || error.reason === 'DriftDiscarded' ? [] : [{ type: 'DriftCheckFailed', reason: error.reason, severity: 'warning', message, data: { run: run.number } }],
   });
 }
 
@@ -172,12 +172,12 @@ export async function checkDrift(deps: WorkerDeps, stackId: string): Promise<voi
     const [applied, busy] = await Promise.all([getRunById(deps.db, stack.applied_run_id), liveRun(deps.db, stackId)]);
     if (applied === undefined) return;
     const now = await databaseNow(deps.db);
-    const waits = busy === undefined || busy.state === 'awaiting_approval';
-    const patch = { drift_handled_seq: stack.drift_requested_seq };
-    if (!waits) return await record(deps, lease, { stack: { next_drift_at: new Date(now.getTime() + YIELD_MS) } });
-    await record(deps, lease, { stack: patch });
+    if (isBusy(busy)) return await record(deps, lease, { stack: { next_drift_at: new Date(now.getTime() + YIELD_MS) } });
+    await record(deps, lease, { stack: { drift_handled_seq: stack.drift_requested_seq } });
+    deps.driftChecks.set(stackId, lease);
     await check(deps, lease, stack, applied);
   } finally {
+    deps.driftChecks.delete(stackId);
     await lease.release();
   }
 }

@@ -1,8 +1,9 @@
 import type { Transaction } from 'kysely';
-import { ReconcileError } from '#core/domain/errors.ts';
+import { ReconcileError, transient } from '#core/domain/errors.ts';
+import type { RunState } from '#core/domain/run.ts';
 import type { GuardHooks } from '#core/engine/port.ts';
 import { acquireLease, assertLease, recordNamespace, releaseLease, renewLease } from '#core/store/leases.ts';
-import { getRunById } from '#core/store/runs.ts';
+import { getRunById, liveRun } from '#core/store/runs.ts';
 import type { Lane, Schema } from '#core/store/schema.ts';
 import type { WorkerDeps } from './deps.ts';
 
@@ -15,6 +16,8 @@ export interface HeldLease {
   readonly signal: AbortSignal;
   /** Names the run whose cancel request the renewals watch for; what is done after it has a signal of its own. */
   watch(runId: string | undefined): void;
+  /** Ends what is done under a `drift` lease, because a run of the stack is to begin. */
+  giveWay(): void;
   guard(runId: string): GuardHooks;
   /** Locks the lease row in a status transaction; throws `LeaseLost` when it is no longer ours. */
   assert(trx: Transaction<Schema>): Promise<void>;
@@ -44,6 +47,8 @@ function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): Hel
     const [runId, canceling] = [watched, cancel];
     const run = runId === undefined ? undefined : await getRunById(deps.db, runId);
     if (run?.cancel_requested_by) canceling.abort(canceled(run.cancel_requested_by));
+    // Another worker's run: one of this worker's calls `giveWay` at once.
+    if (lane === 'drift' && isBusy(await liveRun(deps.db, stackId))) canceling.abort(madeWay());
   };
   const timer = setInterval(() => {
     renew().catch((error: unknown) => {
@@ -61,6 +66,7 @@ function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): Hel
       watched = runId;
       cancel = new AbortController();
     },
+    giveWay: () => cancel.abort(madeWay()),
     guard: (runId) => ({
       started: (pidNamespace) => recordNamespace(deps.db, { ...scope, pidNamespace: pidNamespace ?? 'none', runId }),
       ended: () => recordNamespace(deps.db, { ...scope, pidNamespace: null, runId }),
@@ -72,6 +78,15 @@ function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): Hel
       await releaseLease(deps.db, scope);
     },
   };
+}
+
+/** Whether a run keeps the machine and the world busy; one that waits for a person does not. */
+export function isBusy(run: { state: RunState } | undefined): boolean {
+  return run !== undefined && run.state !== 'awaiting_approval';
+}
+
+function madeWay(): ReconcileError {
+  return transient('DriftDiscarded', 'a run of the stack began during the drift check; it is made again afterwards');
 }
 
 function canceled(by: string): ReconcileError {

@@ -115,6 +115,7 @@ function workerDeps(config: Config, database: TestDatabase, parts: Pick<WorkerDe
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: async () => ({ digest: 'none', nodeModules: undefined }),
     proveDead: async () => false,
+    driftChecks: new Map(),
   };
 }
 

@@ -178,6 +178,7 @@ async function runApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, app
 /** Applies exactly the plan that was approved, or makes the run stale and says what differs. */
 export async function applyRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
   lease.watch(run.id);
+  deps.driftChecks.get(stack.id)?.giveWay();
   const approved = await loadApproved(deps, run);
   const workspace = await prepareWorkspace(deps, run, await fetchProgram(deps, stack, run, lease.signal), lease.signal);
   try {

@@ -169,6 +169,7 @@ async function preview(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run:
 /** Takes a pending run through fetching, verifying and planning to a plan that is done, waits, or may be applied. */
 export async function planRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
   lease.watch(run.id);
+  deps.driftChecks.get(stack.id)?.giveWay();
   await move(deps, lease, run, 'pending', 'fetching', `fetching ${run.revision}`);
   const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
   await move(deps, lease, run, 'fetching', 'verifying', `checking ${run.revision}`);
