@@ -158,7 +158,7 @@ export function openQueueWorker(options: QueueWorkerOptions): { close(): Promise
   // BullMQ's rule for workers: a blocking read must outlive any outage.
   const connection = new Redis(options.redisUrl, { maxRetriesPerRequest: null });
   connection.on('error', (error) => logger.debug({ err: error }, 'Redis connection'));
-  const worker = new Worker(
+  const worker = new Worker<unknown, void>(
     queue,
     // BullMQ gives a signal only to a processor that declares three parameters.
     async (job, _token, signal) => {
@@ -178,10 +178,7 @@ export function openQueueWorker(options: QueueWorkerOptions): { close(): Promise
   );
   worker.on('error', (error) => logger.warn({ err: error, tenant, queue, reason: 'InternalError' }, 'queue worker'));
   worker.on('failed', (job, error) =>
-    logger.error(
-      { err: error, tenant, queue, stackId: job?.data.stackId, reason: 'InternalError' },
-      'a look at a stack failed',
-    ),
+    logger.error({ err: error, tenant, queue, data: job?.data, reason: 'InternalError' }, 'a look at a stack failed'),
   );
   return {
     async close() {

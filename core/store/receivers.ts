@@ -55,8 +55,8 @@ export async function upsertReceiver(
         .returningAll()
         .executeTakeFirst());
     if (changed === undefined) {
-      const found = await trx.selectFrom('receivers').selectAll().where('tenant', '=', tenant).where('name', '=', name);
-      return { receiver: await found.executeTakeFirstOrThrow(), outcome: 'unchanged' };
+      const same = trx.selectFrom('receivers').selectAll().where('tenant', '=', tenant).where('name', '=', name);
+      return { receiver: await same.executeTakeFirstOrThrow(), outcome: 'unchanged' };
     }
     const outcome = created === undefined ? 'changed' : 'created';
     await recordEvent(trx, {

@@ -45,8 +45,3 @@ export async function liveWorkers(
     .orderBy('id');
   return await (at.tenant === undefined ? query : query.where('tenant', '=', at.tenant)).execute();
 }
-
-/** Takes a worker that stops in good order off the list. */
-export async function signOff(db: Queryable, id: string): Promise<void> {
-  await db.deleteFrom('workers').where('id', '=', id).execute();
-}

@@ -31,9 +31,8 @@ describe('approving', () => {
     expect(approved).toMatchObject({ state: 'approved', message: 'approved by shop/alice (1 of 1)' });
     const after = await getStackById(test.db, stack.id);
     expect(after?.requested_seq).toBe(stack.requested_seq + 1);
-    expect(after?.conditions).toContainEqual(
-      expect.objectContaining({ type: 'Reconciling', message: expect.stringContaining('shop/alice') }),
-    );
+    const reconciling = after?.conditions.find((condition) => condition.type === 'Reconciling');
+    expect(reconciling?.message).toContain('shop/alice');
     const [event] = await newestEvents(test.db, { tenant: 'shop', stackId: stack.id, limit: 1 });
     expect(event).toMatchObject({
       type: 'PlanApproved',
@@ -92,9 +91,11 @@ describe('approving', () => {
     const approval = { mode: 'manual' as const, ...(selfApproval !== undefined && { selfApproval }) };
     const own = await addStack(test.db, { name: `self-${(made += 1)}`, spec: { ...SPEC, approval } });
     const run = await addWaitingRun(test.db, own);
-    const attempt = approve(test.db, decision(run.id, actor));
-    if (allowed) await expect(attempt).resolves.toMatchObject({ state: 'approved' });
-    else await expect(attempt).rejects.toThrow('may not approve it as well');
+    const said = await approve(test.db, decision(run.id, actor)).then(
+      (approved) => approved.state,
+      (error: unknown) => String(error),
+    );
+    expect(said).toContain(allowed ? 'approved' : 'may not approve it as well');
   });
 
   it('of a run of another tenant finds nothing', async () => {
@@ -107,7 +108,8 @@ describe('discarding', () => {
   it('ends the run, stalls the stack with the reason and keeps who did it', async () => {
     const run = await addWaitingRun(test.db, stack);
     const discarded = await discard(test.db, decision(run.id));
-    expect(discarded).toMatchObject({ state: 'discarded', reason: 'PlanDiscarded', finished_at: expect.any(Date) });
+    expect(discarded).toMatchObject({ state: 'discarded', reason: 'PlanDiscarded' });
+    expect(discarded.finished_at).toBeInstanceOf(Date);
     const after = await getStackById(test.db, stack.id);
     expect(after?.conditions).toContainEqual(expect.objectContaining({ type: 'Stalled', reason: 'PlanDiscarded' }));
     expect(await listApprovals(test.db, run.id)).toMatchObject([{ decision: 'discarded', comment: 'looks right' }]);

@@ -1,6 +1,7 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { BoundDocument } from '#core/domain/plan.ts';
 import type { DriftItem } from '#core/engine/port.ts';
 import { hmacValue, newTenantKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
@@ -142,10 +143,9 @@ describe('revisions', () => {
   it('keep the ordinal of their first sighting when a tag goes back', async () => {
     expect(await see('a')).toMatchObject({ isNew: true, revision: { ordinal: 1 } });
     expect(await see('b')).toMatchObject({ isNew: true, revision: { ordinal: 2 } });
-    expect(await see('a', 'prod')).toMatchObject({
-      isNew: false,
-      revision: { ordinal: 1, revision: expect.stringMatching(/^prod@/) },
-    });
+    const again = await see('a', 'prod');
+    expect(again).toMatchObject({ isNew: false, revision: { ordinal: 1 } });
+    expect(again.revision.revision).toMatch(/^prod@/);
     await test.db
       .transaction()
       .execute((trx) => markApplied(trx, { stackId: stack.id, digest: `sha256:${'b'.repeat(64)}` }));
@@ -220,20 +220,47 @@ describe('receivers and deliveries', () => {
   });
 });
 
+const BOUND: BoundDocument = {
+  tenant: 'shop',
+  stack: 'shop-prod',
+  generation: 1,
+  operation: 'update',
+  targets: [],
+  identity: { backend: 'file:///state', organization: 'organization', project: 'shop', stack: 'prod' },
+  checkpoint: 'absent',
+  artifact: DIGEST,
+  path: '.',
+  dependencies: 'none',
+  plan: DIGEST,
+  settings: 'salt',
+  config: {},
+  environment: {},
+  credentials: {},
+  versions: {},
+  flags: [],
+  rule: {},
+  summary: { create: 1 },
+  shown: DIGEST,
+  unknowns: [],
+};
+
 describe('plans and logs', () => {
   it('a plan comes back as it was saved', async () => {
     const run = await addRun(test.db, stack);
-    const bound = JSON.parse('{"tenant":"shop","checkpoint":"absent"}');
     const plan = {
       tenant: 'shop',
       runId: run.id,
       planDigest: DIGEST,
-      bound,
+      bound: BOUND,
       changes: [],
       bytes: Buffer.from([0, 255]),
     };
     await test.db.transaction().execute((trx) => savePlan(trx, plan));
-    expect(await getPlan(test.db, run.id)).toMatchObject({ plan_digest: DIGEST, bound, bytes: Buffer.from([0, 255]) });
+    expect(await getPlan(test.db, run.id)).toMatchObject({
+      plan_digest: DIGEST,
+      bound: BOUND,
+      bytes: Buffer.from([0, 255]),
+    });
   });
 
   it.each([

@@ -296,8 +296,23 @@ const indexes = [
 /** Every table of the first version. Keys hold the tenant, so that no row can point into another's. */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const tables = [
-    ...[installation, tenants, secrets, tokens, receivers, deliveries, stacks, revisions, runs, plans, approvals],
-    ...[driftItems, heals, events, leases, workers, runLogs],
+    installation,
+    tenants,
+    secrets,
+    tokens,
+    receivers,
+    deliveries,
+    stacks,
+    revisions,
+    runs,
+    plans,
+    approvals,
+    driftItems,
+    heals,
+    events,
+    leases,
+    workers,
+    runLogs,
   ];
   for (const statement of [...tables, ...indexes]) await statement.execute(db);
   await sql`alter table stacks add foreign key (applied_run_id) references runs on delete set null`.execute(db);
