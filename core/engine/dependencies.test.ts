@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
@@ -20,7 +19,10 @@ let options: DependencyOptions;
 function packTarball(): Buffer {
   const dir = join(scratch, 'package');
   mkdirSync(dir);
-  writeFileSync(join(dir, 'package.json'), JSON.stringify({ name: 'left', version: '1.0.0', scripts: { install: 'touch ran' } }));
+  writeFileSync(
+    join(dir, 'package.json'),
+    JSON.stringify({ name: 'left', version: '1.0.0', scripts: { install: 'touch ran' } }),
+  );
   writeFileSync(join(dir, 'index.js'), 'module.exports = 42');
   return spawnSync('tar', ['-cz', '-C', scratch, 'package']).stdout;
 }
@@ -33,7 +35,8 @@ beforeAll(async () => {
     response.end(tarball);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  port = (server.address() as AddressInfo).port;
+  const address = server.address();
+  if (typeof address === 'object' && address !== null) port = address.port;
 });
 
 afterAll(() => {
@@ -56,7 +59,12 @@ function lockFile(integrity = `sha512-${createHash('sha512').update(tarball).dig
     lockfileVersion: 3,
     packages: {
       '': { name: 'program', version: '0.0.0', dependencies: { left: '1.0.0' } },
-      'node_modules/left': { version: '1.0.0', resolved: `http://127.0.0.1:${port}/left.tgz`, integrity, hasInstallScript: true },
+      'node_modules/left': {
+        version: '1.0.0',
+        resolved: `http://127.0.0.1:${port}/left.tgz`,
+        integrity,
+        hasInstallScript: true,
+      },
     },
   };
 }
@@ -81,14 +89,21 @@ beforeEach(async () => {
 describe('dependencies of a program', { timeout: 60_000 }, () => {
   it('are installed once for a lock file, by however many ask at once, and none of their scripts runs', async () => {
     const first = writeProgram({ 'package.json': withLeft, 'package-lock.json': lockFile() });
-    const second = writeProgram({ 'package.json': { ...withLeft, description: 'other' }, 'package-lock.json': lockFile() });
-    const [a, b] = await Promise.all([first, second].map((programDir) => ensureDependencies({ ...options, programDir })));
+    const second = writeProgram({
+      'package.json': { ...withLeft, description: 'other' },
+      'package-lock.json': lockFile(),
+    });
+    const [a, b] = await Promise.all(
+      [first, second].map((programDir) => ensureDependencies({ ...options, programDir })),
+    );
     expect(a).toEqual(b);
     expect(a?.digest).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(readFileSync(join(a?.nodeModules ?? '', 'left', 'index.js'), 'utf8')).toBe('module.exports = 42');
     expect(readdirSync(join(a?.nodeModules ?? '', 'left'))).not.toContain('ran');
     expect(downloads).toBe(1);
-    expect(readdirSync(options.cacheDir).filter((name) => name.startsWith('.staging') || name.endsWith('.lock'))).toEqual([]);
+    expect(
+      readdirSync(options.cacheDir).filter((name) => name.startsWith('.staging') || name.endsWith('.lock')),
+    ).toEqual([]);
   });
 
   it('are installed by the next one after a killed installer left its lock', async () => {
@@ -102,7 +117,10 @@ describe('dependencies of a program', { timeout: 60_000 }, () => {
   });
 
   it('with other bytes than the lock file says are refused', async () => {
-    const programDir = writeProgram({ 'package.json': withLeft, 'package-lock.json': lockFile(`sha512-${Buffer.alloc(64).toString('base64')}`) });
+    const programDir = writeProgram({
+      'package.json': withLeft,
+      'package-lock.json': lockFile(`sha512-${Buffer.alloc(64).toString('base64')}`),
+    });
     await expect(ensureDependencies({ ...options, programDir })).rejects.toMatchObject({
       kind: 'stalled',
       reason: 'DependenciesFailed',
@@ -113,8 +131,15 @@ describe('dependencies of a program', { timeout: 60_000 }, () => {
 
   it('are tried again later when the registry cannot be reached', async () => {
     const text = JSON.stringify(lockFile()).replace(`:${port}/`, ':1/');
-    const programDir = writeProgram({ 'package.json': withLeft, 'package-lock.json': text, '.npmrc': 'registry=http://127.0.0.1:2/' });
-    await expect(ensureDependencies({ ...options, programDir })).rejects.toMatchObject({ kind: 'transient', reason: 'DependenciesFailed' });
+    const programDir = writeProgram({
+      'package.json': withLeft,
+      'package-lock.json': text,
+      '.npmrc': 'registry=http://127.0.0.1:2/',
+    });
+    await expect(ensureDependencies({ ...options, programDir })).rejects.toMatchObject({
+      kind: 'transient',
+      reason: 'DependenciesFailed',
+    });
   });
 
   it.each([
@@ -122,7 +147,10 @@ describe('dependencies of a program', { timeout: 60_000 }, () => {
     ['no dependencies', { 'package.json': { name: 'x' } }],
     ['only development dependencies', { 'package.json': { devDependencies: { left: '1.0.0' } } }],
   ])('need no npm with %s', async (_, files) => {
-    expect(await ensureDependencies({ ...options, programDir: writeProgram(files) })).toEqual({ digest: 'none', nodeModules: undefined });
+    expect(await ensureDependencies({ ...options, programDir: writeProgram(files) })).toEqual({
+      digest: 'none',
+      nodeModules: undefined,
+    });
   });
 
   it('that the artifact brings along are used as they are', async () => {
@@ -135,9 +163,17 @@ describe('dependencies of a program', { timeout: 60_000 }, () => {
     ['no lock file', { 'package.json': withLeft }, /no lock file/],
     ['a lock file of yarn', { 'package.json': withLeft, 'yarn.lock': '' }, /yarn\.lock/],
     ['a lock file of pnpm', { 'package.json': withLeft, 'pnpm-lock.yaml': '' }, /pnpm-lock\.yaml/],
-    ['a lock file that is no JSON', { 'package.json': withLeft, 'package-lock.json': '{' }, /package-lock\.json is not a JSON object/],
+    [
+      'a lock file that is no JSON',
+      { 'package.json': withLeft, 'package-lock.json': '{' },
+      /package-lock\.json is not a JSON object/,
+    ],
     ['a package.json that is no object', { 'package.json': '[]' }, /package\.json is not a JSON object/],
-    ['a local package', { 'package.json': withLeft, 'package-lock.json': { packages: { lib: { link: true } } } }, /local package lib/],
+    [
+      'a local package',
+      { 'package.json': withLeft, 'package-lock.json': { packages: { lib: { link: true } } } },
+      /local package lib/,
+    ],
   ])('are refused with %s', async (_, files, message) => {
     await expect(ensureDependencies({ ...options, programDir: writeProgram(files) })).rejects.toMatchObject({
       kind: 'stalled',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, readdir, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
-import { ReconcileError, stalled, transient } from '../domain/errors.ts';
+import { stalled, transient, type ReconcileError } from '../domain/errors.ts';
 import { dependencyDigest, readDependencyManifest, type DependencyManifest } from './dependency-manifest.ts';
 import { certificatePaths, certificateVariables } from './environment.ts';
 import { singleFlight } from './single-flight.ts';
@@ -73,7 +73,8 @@ async function removeAbandoned(cacheDir: string): Promise<void> {
     if (!name.startsWith('.staging-')) continue;
     const path = join(cacheDir, name);
     const found = await stat(path).catch(() => undefined);
-    if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS) await rm(path, { recursive: true, force: true });
+    if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_MS)
+      await rm(path, { recursive: true, force: true });
   }
 }
 
@@ -98,7 +99,12 @@ async function npmCi(options: DependencyOptions, staging: string, npmCache: stri
     },
     sandbox: {
       writableDirs: [staging, npmCache],
-      readOnlyDirs: [dirname(node), dirname(dirname(npmCli)), ...(userConfig === undefined ? [] : [userConfig]), ...certificatePaths(own)],
+      readOnlyDirs: [
+        dirname(node),
+        dirname(dirname(npmCli)),
+        ...(userConfig === undefined ? [] : [userConfig]),
+        ...certificatePaths(own),
+      ],
       hiddenDirs: [],
     },
     signal,
@@ -112,7 +118,8 @@ async function moveIntoPlace(from: string, to: string): Promise<void> {
     await rename(from, to);
   } catch (error) {
     // Another process was first, with the same tree.
-    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOTEMPTY' || error.code === 'EEXIST'))) throw error;
+    if (!(error instanceof Error && 'code' in error && (error.code === 'ENOTEMPTY' || error.code === 'EEXIST')))
+      throw error;
   }
 }
 

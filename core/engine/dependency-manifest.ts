@@ -5,7 +5,14 @@ import { stalled } from '../domain/errors.ts';
 import { canonicalJson } from '../domain/plan.ts';
 
 /** Parts of package.json that decide what is installed; its scripts do not come along. */
-const FIELDS = ['dependencies', 'optionalDependencies', 'peerDependencies', 'devDependencies', 'peerDependenciesMeta', 'overrides'] as const;
+const FIELDS = [
+  'dependencies',
+  'optionalDependencies',
+  'peerDependencies',
+  'devDependencies',
+  'peerDependenciesMeta',
+  'overrides',
+] as const;
 
 /** Installing for production: these alone mean that there is something to install. */
 const PRODUCTION_FIELDS = ['dependencies', 'optionalDependencies', 'peerDependencies'] as const;
@@ -26,7 +33,10 @@ async function readPlainFile(path: string): Promise<string | undefined> {
   const found = await lstat(path).catch(() => undefined);
   if (found === undefined) return undefined;
   if (!found.isFile() || found.size > MAX_FILE_BYTES) {
-    throw stalled('DependenciesFailed', `${path.split('/').at(-1)} must be a plain file of at most ${MAX_FILE_BYTES / 1024 / 1024} MiB`);
+    throw stalled(
+      'DependenciesFailed',
+      `${path.split('/').at(-1)} must be a plain file of at most ${MAX_FILE_BYTES / 1024 / 1024} MiB`,
+    );
   }
   return await readFile(path, 'utf8');
 }
@@ -55,7 +65,10 @@ function refuseLocalPackages(lock: Record<string, unknown>): void {
     if (!isRecord(entry)) continue;
     const resolved = entry['resolved'];
     if (entry['link'] === true || (typeof resolved === 'string' && /^(file:|\.)/.test(resolved))) {
-      throw stalled('DependenciesFailed', `the lock file names the local package ${path}; publish it, or put node_modules into the artifact`);
+      throw stalled(
+        'DependenciesFailed',
+        `the lock file names the local package ${path}; publish it, or put node_modules into the artifact`,
+      );
     }
   }
 }
@@ -70,10 +83,16 @@ async function readLock(programDir: string): Promise<string> {
   for (const name of FOREIGN_LOCKS) {
     const found = await lstat(join(programDir, name)).catch(() => undefined);
     if (found !== undefined) {
-      throw stalled('DependenciesFailed', `the artifact has ${name}, but only npm's package-lock.json can be installed from; add one, or put node_modules into the artifact`);
+      throw stalled(
+        'DependenciesFailed',
+        `the artifact has ${name}, but only npm's package-lock.json can be installed from; add one, or put node_modules into the artifact`,
+      );
     }
   }
-  throw stalled('DependenciesFailed', 'no lock file: package.json has dependencies and there is no package-lock.json beside it; run `npm install`, commit the lock file and push again');
+  throw stalled(
+    'DependenciesFailed',
+    'no lock file: package.json has dependencies and there is no package-lock.json beside it; run `npm install`, commit the lock file and push again',
+  );
 }
 
 /**

@@ -13,7 +13,12 @@ const input: EnvironmentInput = {
 
 describe('the environment of a run', () => {
   it('holds nothing of the worker but the certificate variables that are set', () => {
-    const own = { DATABASE_URL: 'postgres://', AWS_SECRET_ACCESS_KEY: 'x', SSL_CERT_FILE: '/etc/ca.pem', NODE_EXTRA_CA_CERTS: '' };
+    const own = {
+      DATABASE_URL: 'postgres://',
+      AWS_SECRET_ACCESS_KEY: 'x',
+      SSL_CERT_FILE: '/etc/ca.pem',
+      NODE_EXTRA_CA_CERTS: '',
+    };
     const built = buildEnvironment({ ...input, own });
     expect(built).toMatchObject({ SSL_CERT_FILE: '/etc/ca.pem' });
     expect(Object.keys(built)).not.toEqual(expect.arrayContaining(['DATABASE_URL']));
@@ -34,12 +39,28 @@ describe('the environment of a run', () => {
 
   it('takes the spec and the credentials over defaults', () => {
     const environment = { AWS_REGION: 'eu-central-1', TZ: 'Europe/Zurich', SSL_CERT_FILE: '/own.pem' };
-    expect(buildEnvironment({ ...input, environment, own: { SSL_CERT_FILE: '/worker.pem' } })).toMatchObject(environment);
+    expect(buildEnvironment({ ...input, environment, own: { SSL_CERT_FILE: '/worker.pem' } })).toMatchObject(
+      environment,
+    );
   });
 
   it.each([
-    'PATH', 'path', 'HOME', 'TMPDIR', 'NODE_OPTIONS', 'NODE_PATH', 'LD_PRELOAD', 'LD_LIBRARY_PATH', 'DYLD_INSERT_LIBRARIES', 'GRPC_TRACE',
-    'PULUMI_HOME', 'PULUMI_OPTION_REFRESH', 'pulumi_config_passphrase', 'PLUMBLINE_DATA', 'BASH_ENV', 'NPM_CONFIG_PREFIX',
+    'PATH',
+    'path',
+    'HOME',
+    'TMPDIR',
+    'NODE_OPTIONS',
+    'NODE_PATH',
+    'LD_PRELOAD',
+    'LD_LIBRARY_PATH',
+    'DYLD_INSERT_LIBRARIES',
+    'GRPC_TRACE',
+    'PULUMI_HOME',
+    'PULUMI_OPTION_REFRESH',
+    'pulumi_config_passphrase',
+    'PLUMBLINE_DATA',
+    'BASH_ENV',
+    'NPM_CONFIG_PREFIX',
   ])('refuses %s and says so without the value', (name) => {
     const attempt = () => buildEnvironment({ ...input, environment: { [name]: 's3cr3t' } });
     expect(attempt).toThrow(expect.objectContaining({ kind: 'stalled', reason: 'SpecInvalid' }));

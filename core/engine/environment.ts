@@ -6,8 +6,28 @@ import { stalled } from '../domain/errors.ts';
 const CERTIFICATE_VARIABLES = ['SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS'] as const;
 
 /** Names a spec or a credential may not set: they would change what runs, where it looks, or what holds it. */
-const RESERVED_NAMES = new Set(['PATH', 'HOME', 'TMPDIR', 'NODE_OPTIONS', 'NODE_PATH', 'BASH_ENV', 'ENV', 'IFS', 'SHELLOPTS']);
-const RESERVED_PREFIXES = ['PULUMI_', 'PLUMBLINE_', 'LD_', 'DYLD_', 'GRPC_', 'NODE_COMPILE_', 'GLIBC_', 'GCONV_', 'npm_'];
+const RESERVED_NAMES = new Set([
+  'PATH',
+  'HOME',
+  'TMPDIR',
+  'NODE_OPTIONS',
+  'NODE_PATH',
+  'BASH_ENV',
+  'ENV',
+  'IFS',
+  'SHELLOPTS',
+]);
+const RESERVED_PREFIXES = [
+  'PULUMI_',
+  'PLUMBLINE_',
+  'LD_',
+  'DYLD_',
+  'GRPC_',
+  'NODE_COMPILE_',
+  'GLIBC_',
+  'GCONV_',
+  'npm_',
+];
 
 const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
@@ -49,9 +69,16 @@ function isReserved(name: string): boolean {
 export function checkEnvironmentNames(environment: Record<string, string>): void {
   for (const [name, value] of Object.entries(environment)) {
     if (!NAME.test(name)) {
-      throw stalled('SpecInvalid', `environment: ${JSON.stringify(name.slice(0, 64))} is no name of a variable; use letters, digits and _`);
+      throw stalled(
+        'SpecInvalid',
+        `environment: ${JSON.stringify(name.slice(0, 64))} is no name of a variable; use letters, digits and _`,
+      );
     }
-    if (isReserved(name)) throw stalled('SpecInvalid', `environment: ${name} is set by Plumbline; remove it from the spec or the credential`);
+    if (isReserved(name))
+      throw stalled(
+        'SpecInvalid',
+        `environment: ${name} is set by Plumbline; remove it from the spec or the credential`,
+      );
     if (value.includes('\0')) throw stalled('SpecInvalid', `environment: the value of ${name} holds a NUL byte`);
   }
 }
@@ -103,5 +130,7 @@ export function certificateVariables(environment: Record<string, string | undefi
 
 /** Files and folders the certificate variables name, to be shown to a run read-only. */
 export function certificatePaths(environment: Record<string, string | undefined>): string[] {
-  return CERTIFICATE_VARIABLES.flatMap((name) => environment[name]?.split(':') ?? []).filter((path) => isAbsolute(path) && existsSync(path));
+  return CERTIFICATE_VARIABLES.flatMap((name) => environment[name]?.split(':') ?? []).filter(
+    (path) => isAbsolute(path) && existsSync(path),
+  );
 }

@@ -8,9 +8,17 @@ const CHECK_LIMIT_MS = 30_000;
  * is missing and what to do; a worker set to `namespaces` must not start then.
  */
 export async function checkIsolation(): Promise<string | undefined> {
-  if (process.platform !== 'linux') return `Runs cannot be isolated on ${process.platform}: namespaces are a part of Linux.`;
+  if (process.platform !== 'linux')
+    return `Runs cannot be isolated on ${process.platform}: namespaces are a part of Linux.`;
   let output = () => ({ stderr: '' });
-  const config = { command: '/usr/bin/true', args: [], cwd: '/', env: {}, hostName: 'plumb-check', graceMs: [0, 0] as const };
+  const config = {
+    command: '/usr/bin/true',
+    args: [],
+    cwd: '/',
+    env: {},
+    hostName: 'plumb-check',
+    graceMs: [0, 0] as const,
+  };
   const sandbox = { writableDirs: [], readOnlyDirs: [], hiddenDirs: [] };
   const guard = { started: async () => undefined, ended: async () => undefined, remainingMs: () => CHECK_LIMIT_MS };
   try {

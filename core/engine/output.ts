@@ -69,7 +69,12 @@ function remainder(kept: Kept): string {
  * Reads both streams to their end and keeps at most `maxBytes` of them together: the head, and the tail of each, where errors
  * stand. `onText` gets the head as it comes and the tails at the end, in pieces of at most 64 KiB that cut no character.
  */
-export function collectOutput(stdout: Readable, stderr: Readable, maxBytes: number, onText: (text: string) => void): () => CollectedOutput {
+export function collectOutput(
+  stdout: Readable,
+  stderr: Readable,
+  maxBytes: number,
+  onText: (text: string) => void,
+): () => CollectedOutput {
   let headLeft = Math.ceil(maxBytes / 2);
   const tailLimit = Math.floor(maxBytes / 4);
   const read = (stream: Readable): Kept => {

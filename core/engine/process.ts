@@ -74,7 +74,10 @@ async function proveEmpty(namespace: string): Promise<void> {
   const end = performance.now() + EMPTY_LIMIT_MS;
   while (!(await isNamespaceEmpty(namespace))) {
     if (performance.now() > end) {
-      throw transient('Interrupted', `Processes of the run are still there ${EMPTY_LIMIT_MS / 1_000} s after its end (PID namespace ${namespace}).`);
+      throw transient(
+        'Interrupted',
+        `Processes of the run are still there ${EMPTY_LIMIT_MS / 1_000} s after its end (PID namespace ${namespace}).`,
+      );
     }
     await delay(20);
   }
@@ -85,14 +88,25 @@ function abortError(signal: AbortSignal, output?: CollectedOutput): ReconcileErr
   return transient('Interrupted', 'The engine was interrupted before it was done.', output);
 }
 
-function failure(options: EngineProcessOptions, ending: Ending, cause: 'timeout' | 'abort' | undefined, output: CollectedOutput): ReconcileError {
+function failure(
+  options: EngineProcessOptions,
+  ending: Ending,
+  cause: 'timeout' | 'abort' | undefined,
+  output: CollectedOutput,
+): ReconcileError {
   if (cause === 'abort') return abortError(options.signal, output);
   if (cause === 'timeout') {
     const limit = `${Math.round(options.timeoutMs / 100) / 10} s`;
-    return transient('TimedOut', `The run was stopped at its time limit of ${limit}. Raise the stack's timeouts, or see what the program waits for.`, output);
+    return transient(
+      'TimedOut',
+      `The run was stopped at its time limit of ${limit}. Raise the stack's timeouts, or see what the program waits for.`,
+      output,
+    );
   }
-  if (ending.type === 'failed') return transient('InternalError', `The engine could not be started: ${ending.message}`, output);
-  if (ending.type === 'deadline') return transient('LeaseLost', 'The lease was not renewed in time, so the run was killed.', output);
+  if (ending.type === 'failed')
+    return transient('InternalError', `The engine could not be started: ${ending.message}`, output);
+  if (ending.type === 'deadline')
+    return transient('LeaseLost', 'The lease was not renewed in time, so the run was killed.', output);
   return transient('Interrupted', 'The run was killed from outside together with its guardian.', output);
 }
 
@@ -117,6 +131,7 @@ export async function runEngineProcess(options: EngineProcessOptions): Promise<E
   await guard.ended();
   const collected = output();
   const wasStopped = limits.cause() !== undefined;
-  if (ending.type === 'exited' && (!wasStopped || ending.code === 0)) return { code: ending.code, signal: ending.signal, ...collected };
+  if (ending.type === 'exited' && (!wasStopped || ending.code === 0))
+    return { code: ending.code, signal: ending.signal, ...collected };
   throw failure(options, ending, limits.cause(), collected);
 }

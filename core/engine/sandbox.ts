@@ -136,7 +136,9 @@ interface Mount {
 
 function parseMount(line: string): Mount {
   const fields = line.split(' ');
-  const path = (fields[4] ?? '').replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  const path = (fields[4] ?? '').replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
   return { path, options: (fields[5] ?? '').split(',') };
 }
 

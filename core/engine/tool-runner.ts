@@ -1,7 +1,10 @@
 import { runEngineProcess, type EngineProcessOptions, type EngineProcessResult } from './process.ts';
 
 /** A process of the sandbox that belongs to no lease: an installer. */
-export type ToolProcess = Pick<EngineProcessOptions, 'command' | 'args' | 'cwd' | 'env' | 'sandbox' | 'timeoutMs' | 'signal'>;
+export type ToolProcess = Pick<
+  EngineProcessOptions,
+  'command' | 'args' | 'cwd' | 'env' | 'sandbox' | 'timeoutMs' | 'signal'
+>;
 export type ToolRunner = (tool: ToolProcess) => Promise<EngineProcessResult>;
 
 /** An installer outlives a worker that is gone or stopped by at most this. */

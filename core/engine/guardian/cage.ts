@@ -1,7 +1,25 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, lstatSync, mkdirSync, readFileSync, readlinkSync, realpathSync, statSync, symlinkSync } from 'node:fs';
+import {
+  copyFileSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { buildScript, isWithin, layout, quote, sealScript, SYSTEM_DIRS, SYSTEM_SETTINGS, type Sandbox } from '../sandbox.ts';
+import {
+  buildScript,
+  isWithin,
+  layout,
+  quote,
+  sealScript,
+  SYSTEM_DIRS,
+  SYSTEM_SETTINGS,
+  type Sandbox,
+} from '../sandbox.ts';
 
 /** Where the new root is put together: one that nothing to be shown lies in. */
 const BASES = ['/media', '/srv', '/mnt', '/opt', '/home', '/var'];
@@ -16,7 +34,12 @@ function probe(path: string): 'file' | 'folder' | 'missing' {
 }
 
 function runScript(what: string, script: string): void {
-  const done = spawnSync('/bin/sh', ['-eu'], { input: script, encoding: 'utf8', env: { PATH: SYSTEM_PATH }, timeout: 30_000 });
+  const done = spawnSync('/bin/sh', ['-eu'], {
+    input: script,
+    encoding: 'utf8',
+    env: { PATH: SYSTEM_PATH },
+    timeout: 30_000,
+  });
   if (done.status === 0) return;
   const said = (done.stderr || done.error?.message || `signal ${done.signal}`).trim().split('\n')[0];
   throw new Error(`${what}: ${said}`);
@@ -52,8 +75,11 @@ function withRealPaths(paths: string[]): string[] {
  */
 export function enterCage(hostName: string, sandbox: Sandbox): void {
   const shown = [...sandbox.writableDirs, ...sandbox.readOnlyDirs];
-  const base = BASES.find((dir) => probe(dir) === 'folder' && !shown.some((path) => isWithin(path, dir) || isWithin(dir, path)));
-  if (base === undefined) throw new Error(`the sandbox needs one of ${BASES.join(', ')} to be a folder it does not show`);
+  const base = BASES.find(
+    (dir) => probe(dir) === 'folder' && !shown.some((path) => isWithin(path, dir) || isWithin(dir, path)),
+  );
+  if (base === undefined)
+    throw new Error(`the sandbox needs one of ${BASES.join(', ')} to be a folder it does not show`);
   runScript('naming the host', `hostname ${quote(hostName)}`);
   runScript('making the root', `mount -t tmpfs -o size=8m,mode=755 root ${base}`);
   const system = copySystem(base);

@@ -36,9 +36,18 @@ export async function startGroup(config: GuardianConfig, guard: GuardHooks, atta
     .then(([code, signal]: (number | NodeJS.Signals | null)[]): Ending => {
       if (isOverdue) return { type: 'deadline' };
       const name = typeof signal === 'string' ? signal : undefined;
-      return { type: 'exited', code: typeof code === 'number' ? code : 128 + (name === undefined ? 0 : constants.signals[name]), signal: name };
+      return {
+        type: 'exited',
+        code: typeof code === 'number' ? code : 128 + (name === undefined ? 0 : constants.signals[name]),
+        signal: name,
+      };
     })
     .catch((error: unknown): Ending => ({ type: 'failed', message: String(error) }))
     .finally(() => clearInterval(timer));
-  return { namespace: undefined, interrupt: () => escalate(() => child.kill('SIGINT'), kill, config.graceMs), kill, ended };
+  return {
+    namespace: undefined,
+    interrupt: () => escalate(() => child.kill('SIGINT'), kill, config.graceMs),
+    kill,
+    ended,
+  };
 }

@@ -13,7 +13,8 @@ const fixture = join(import.meta.dirname, '..', 'process.fixture.ts');
 /** A worker whose program has three descendants: a child, a daemon, and a daemon that forgot its environment. */
 async function startWorker(marker: string) {
   const script = `setsid sleep ${marker} & env -i setsid -f sleep ${marker}; sleep ${marker}`;
-  const worker = spawn(process.execPath, [fixture], { env: { SCRIPT: script, RUN_DIR: scratch }, stdio: 'ignore' });
+  const worker = spawn(process.execPath, [fixture], { stdio: ['pipe', 'ignore', 'ignore'] });
+  worker.stdin.end(`${script}\n${scratch}`);
   const isUp = await eventually(() => withMarker(`sleep\0${marker}`).length === 3, 10_000);
   const [unshare = 0] = childrenOf(worker.pid ?? 0);
   const [guardian = 0] = childrenOf(unshare);

@@ -7,7 +7,7 @@ import { accessSync, closeSync, constants, readdirSync, readFileSync, readlinkSy
 import { constants as systemConstants, uptime } from 'node:os';
 import { enterCage } from './cage.ts';
 import { escalate } from './escalate.ts';
-import { lineSplitter, REPORT_FD, type GuardianConfig, type GuardianReport } from './protocol.ts';
+import { lineSplitter, parseConfig, REPORT_FD, type GuardianConfig, type GuardianReport } from './protocol.ts';
 
 /** Until the worker says go: recording the namespace on the lease takes this long at most. */
 const START_SECONDS = 60;
@@ -74,7 +74,7 @@ function startEngine({ command, args, cwd, env }: GuardianConfig): ChildProcess 
 }
 
 function prepare(line: string): GuardianConfig {
-  const parsed: GuardianConfig = JSON.parse(line);
+  const parsed = parseConfig(line);
   enterCage(parsed.hostName, parsed.sandbox);
   report({ type: 'ready' });
   return parsed;

@@ -39,3 +39,13 @@ export function lineSplitter(onLine: (line: string) => void): (piece: string) =>
     for (const line of lines) onLine(line);
   };
 }
+
+/** A line of the worker's; both ends are ours, and of one version. */
+export function parseConfig(line: string): GuardianConfig {
+  return JSON.parse(line) as GuardianConfig;
+}
+
+/** A line of the guardian's; no program holds its descriptor. */
+export function parseReport(line: string): GuardianReport {
+  return JSON.parse(line) as GuardianReport;
+}

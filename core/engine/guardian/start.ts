@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { stalled } from '../../domain/errors.ts';
 import type { GuardHooks } from '../port.ts';
-import { lineSplitter, REPORT_FD, type GuardianConfig, type GuardianReport } from './protocol.ts';
+import { lineSplitter, parseReport, REPORT_FD, type GuardianConfig, type GuardianReport } from './protocol.ts';
 
 /** How a process tree ended. `lost`: its guardian was killed, from outside or because the worker lost the lease. */
 export type Ending =
@@ -32,7 +32,18 @@ export type AttachOutput = (stdout: Readable, stderr: Readable) => void;
 export const HEARTBEAT_MS = 1_000;
 
 /** `--kill-child`: the guardian dies with its unshare(1). */
-const UNSHARE = ['--user', '--map-root-user', '--mount', '--uts', '--ipc', '--pid', '--fork', '--kill-child=SIGKILL', '--mount-proc', '--'];
+const UNSHARE = [
+  '--user',
+  '--map-root-user',
+  '--mount',
+  '--uts',
+  '--ipc',
+  '--pid',
+  '--fork',
+  '--kill-child=SIGKILL',
+  '--mount-proc',
+  '--',
+];
 
 /**
  * SIGUSR1, which every process of the run may send, would open Node's debugger in the guardian, and the guardian still has its
@@ -73,7 +84,10 @@ function listen(child: ChildProcess, reports: Readable) {
     else if (report.type === 'ready') ready.resolve(undefined);
     else ending = report.type === 'exit' ? { ...report, type: 'exited' } : report;
   };
-  reports.setEncoding('utf8').on('data', lineSplitter((line) => hear(JSON.parse(line))));
+  reports.setEncoding('utf8').on(
+    'data',
+    lineSplitter((line) => hear(parseReport(line))),
+  );
   const ended = once(child, 'close').then(
     () => ending,
     (error: unknown): Ending => ({ type: 'failed', message: String(error) }),
