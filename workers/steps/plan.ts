@@ -47,7 +47,9 @@ async function checkState(deps: WorkerDeps, stack: StackRow, inputs: Inputs, now
     throw stalled('IdentityChanged', `the state ${wanted.project}/${wanted.stack} belongs to another Stack of this installation; use another spec.pulumi.stack`);
   }
   if (stack.checkpoint === null || stack.checkpoint_resources === null) return [];
-  if (now.hash === 'absent' || now.resources < stack.checkpoint_resources) {
+  // A first apply that failed early may have left no state at all: nothing is lost then.
+  const hadState = stack.checkpoint !== 'absent';
+  if (hadState && (now.hash === 'absent' || now.resources < stack.checkpoint_resources)) {
     throw stalled('StateRegressed', `the state of ${stack.name} holds ${now.resources} resources, ${stack.checkpoint_resources} after the last run; restore it from a backup before anything is planned`);
   }
   return now.hash === stack.checkpoint ? [] : ['the state was changed by something other than Plumbline since the last run'];
