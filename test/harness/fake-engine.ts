@@ -21,11 +21,11 @@ export interface FakeProgram {
 
 /** Where a test may step in: it runs before the operation does anything. */
 export interface FakeHooks {
-  preview?: () => Promise<void>;
+  preview?: (signal: AbortSignal) => Promise<void>;
   /** Before the gate, when the engine would hold its lock. */
   gate?: (() => Promise<void>) | undefined;
   /** After the gate, before the first change. */
-  apply?: () => Promise<void>;
+  apply?: ((signal: AbortSignal) => Promise<void>) | undefined;
   drift?: () => Promise<void>;
 }
 
@@ -111,11 +111,14 @@ export function createFakeEngine(): FakeEngine {
     log: [],
     calls: { preview: 0, apply: 0, drift: 0, refresh: 0 },
     versions: async () => ({ engine: 'fake' }),
-    checkpoint: async (request) => checkpointOf(request),
+    checkpoint: async (request) => {
+      request.signal.throwIfAborted();
+      return checkpointOf(request);
+    },
     releaseOwnLock: async () => undefined,
     preview: (request) => guarded(request, async () => {
       fake.calls.preview += 1;
-      await fake.hooks.preview?.();
+      await fake.hooks.preview?.(request.signal);
       const { resources } = await readProgram(request);
       const changes = changesBetween(request, fake.state.get(key(request)) ?? {}, resources);
       const plan = Buffer.from(canonicalJson({ manifest: {}, resourcePlans: resources }));
@@ -183,7 +186,7 @@ export function createFakeEngine(): FakeEngine {
     await fake.hooks.gate?.();
     const found = await request.gate();
     if (found.length > 0) throw stalled('PlanStale', found.join('; '));
-    await fake.hooks.apply?.();
+    await fake.hooks.apply?.(request.signal);
     const { resources, failsAfter } = await readProgram(request);
     const plan: { resourcePlans: Resources } = JSON.parse(request.plan.toString());
     if (canonicalJson(plan.resourcePlans) !== canonicalJson(resources)) throw transient('PlanStale', 'violates plan');
