@@ -24,14 +24,21 @@ async function leaveRunning(parts: Parts, dir: string, interrupted: Promise<unkn
 async function play(interrupted: Promise<'interrupted'>, keep: boolean): Promise<number> {
   heading('Set-up');
   // The demo's own parts, whatever the shell is configured for.
-  const toolchain = await ensureToolchain(loadConfig({ PLUMBLINE_PULUMI: process.env['PLUMBLINE_PULUMI'], PLUMBLINE_TOOLCHAIN: process.env['PLUMBLINE_TOOLCHAIN'] }));
+  const toolchain = await ensureToolchain(
+    loadConfig({
+      PLUMBLINE_PULUMI: process.env['PLUMBLINE_PULUMI'],
+      PLUMBLINE_TOOLCHAIN: process.env['PLUMBLINE_TOOLCHAIN'],
+    }),
+  );
   const dir = await mkdtemp(join(tmpdir(), 'plumbline-demo-'));
   const from = performance.now();
   let parts: Parts | undefined;
   let failed = true;
   try {
     heading('The story');
-    parts = await step('start PostgreSQL (ours and the managed one), Redis, service, registry and worker', () => startParts(dir, toolchain));
+    parts = await step('start PostgreSQL (ours and the managed one), Redis, service, registry and worker', () =>
+      startParts(dir, toolchain),
+    );
     const ends = [interrupted, ...parts.processes.map((process) => process.died)];
     const end = await Promise.race([tell(parts, dir).then(() => 'told' as const), ...ends]);
     if (end === 'interrupted') return 130;

@@ -10,12 +10,14 @@ interface Setting {
   description?: string;
   minimum?: number;
   maximum?: number;
-  anyOf?: { const?: unknown }[];
+  enum?: unknown[];
 }
 
 /** Writes docs/configuration.md from the schema in core/config.ts. */
 async function main(): Promise<void> {
-  const settings: [string, Setting][] = Object.entries(ConfigSchema.properties);
+  // Seen as plain JSON Schema: TypeBox's types of enumerations have no properties.
+  const properties = JSON.parse(JSON.stringify(ConfigSchema.properties)) as Record<string, Setting>;
+  const settings = Object.entries(properties);
   const rows = settings.map(([name, setting]) =>
     row([`\`${name}\``, takes(setting), shown(setting.default), setting.description ?? '']),
   );
@@ -36,8 +38,8 @@ function row(cells: string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`;
 }
 
-function takes({ type, anyOf, minimum, maximum }: Setting): string {
-  if (anyOf !== undefined) return anyOf.map((choice) => `\`${String(choice.const)}\``).join(', ');
+function takes({ type, enum: choices, minimum, maximum }: Setting): string {
+  if (choices !== undefined) return choices.map((choice) => `\`${String(choice)}\``).join(', ');
   if (minimum === undefined) return type ?? '';
   return maximum === undefined ? `${type ?? ''} ≥ ${minimum}` : `${type ?? ''} ${minimum}–${maximum}`;
 }

@@ -21,21 +21,19 @@ async function main(): Promise<void> {
   const worker = await buildWorker(config, toolchain, servers, process.env);
   const { deps } = worker;
   const tenant = deps.identity.tenant;
+  // A dead worker's job is handed on when its lease ends, not a minute later.
+  const common = { redisUrl: servers.redisUrl, tenant, logger: deps.logger, lockMs: config.PLUMBLINE_LEASE_SECONDS * 1000 };
   const processors = [
     openQueueWorker({
-      redisUrl: servers.redisUrl,
-      tenant,
+      ...common,
       queue: 'reconcile',
       concurrency: config.PLUMBLINE_WORKER_CONCURRENCY,
-      logger: deps.logger,
       process: (job) => reconcile(deps, job.stackId),
     }),
     openQueueWorker({
-      redisUrl: servers.redisUrl,
-      tenant,
+      ...common,
       queue: 'drift',
       concurrency: config.PLUMBLINE_DRIFT_CONCURRENCY,
-      logger: deps.logger,
       process: (job) => checkDrift(deps, job.stackId),
     }),
   ];

@@ -28,7 +28,7 @@ interface Stoppable {
 }
 
 /** Only what a process of ours needs of this one's environment. */
-function baseEnvironment(): Record<string, string> {
+export function inheritedEnvironment(): Record<string, string> {
   const kept = ['PATH', 'HOME', 'LANG', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS', 'NO_COLOR'];
   return Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])));
 }
@@ -88,7 +88,7 @@ export async function startParts(dir: string, toolchain: Toolchain): Promise<Par
     const [servicePort, registryPort] = [await freePort(0), await freePort(0)];
     const registry = `127.0.0.1:${registryPort}`;
     const env = {
-      ...baseEnvironment(),
+      ...inheritedEnvironment(),
       PLUMBLINE_DATA: join(dir, 'data'),
       PLUMBLINE_KEY_FILE: join(dir, 'key/master.key'),
       DATABASE_URL: database.url,
@@ -103,7 +103,7 @@ export async function startParts(dir: string, toolchain: Toolchain): Promise<Par
     const api = createApi(`http://127.0.0.1:${servicePort}`, token);
     const hook = await makeReceiver(api);
     const registryArgv = [join(root, 'registry/main.ts'), '--dir', join(dir, 'registry'), '--port', String(registryPort)];
-    const registryEnv = { ...baseEnvironment(), REGISTRY_NOTIFY_URL: `${api.url}${hook.path}`, REGISTRY_NOTIFY_AUTHORIZATION: hook.authorization };
+    const registryEnv = { ...inheritedEnvironment(), REGISTRY_NOTIFY_URL: `${api.url}${hook.path}`, REGISTRY_NOTIFY_AUTHORIZATION: hook.authorization };
     processes.push(keep(startProcess('registry', registryArgv, { env: registryEnv, logFile: join(logs, 'registry.log') })));
     processes.push(keep(startProcess('worker', [join(root, 'workers/main.ts')], { env, logFile: join(logs, 'worker.log') })));
     return { api, token, target, registry, processes, stop };

@@ -1,8 +1,8 @@
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { parseRepository } from '#core/domain/reference.ts';
+import { parseRepository, type Repository } from '#core/domain/reference.ts';
 import { pushProgram } from '#core/oci/pack.ts';
-import { createRegistryClient } from '#core/oci/registry-client.ts';
+import { createRegistryClient, type RegistryClient } from '#core/oci/registry-client.ts';
 
 const source = join(import.meta.dirname, '../../stacks/postgres');
 const PUSH_MS = 30_000;
@@ -22,7 +22,7 @@ export async function writeFirstVersion(dir: string): Promise<string> {
 export async function writeSecondVersion(dir: string): Promise<string> {
   await writeFirstVersion(dir);
   const file = join(dir, 'desired.json');
-  const desired: Desired = JSON.parse(await readFile(file, 'utf8'));
+  const desired = JSON.parse(await readFile(file, 'utf8')) as Desired;
   const roles = desired.roles.filter((role) => role.name !== 'shop_api');
   for (const role of roles) if (role.name === 'shop_reader') role.connectionLimit = 8;
   const grants = desired.grants.filter((grant) => grant.role !== 'shop_api');
@@ -30,16 +30,25 @@ export async function writeSecondVersion(dir: string): Promise<string> {
   return dir;
 }
 
+async function withClient<T>(registry: string, act: (client: RegistryClient, repository: Repository) => Promise<T>): Promise<T> {
+  const client = createRegistryClient({ plainHttpHosts: [registry] });
+  try {
+    return await act(client, parseRepository(`oci://${registry}/infra/postgres`));
+  } finally {
+    await client.close();
+  }
+}
+
 /** Packs and pushes a program; the registry tells Plumbline by itself. Returns the digest. */
 export async function publish(registry: string, dir: string, tag: string): Promise<string> {
-  const client = createRegistryClient({ plainHttpHosts: [registry], credentials: async () => undefined });
-  const repository = parseRepository(`oci://${registry}/infra/postgres`);
-  const pushed = await pushProgram(client, { dir, repository, tag, annotations: {} }, AbortSignal.timeout(PUSH_MS));
-  return pushed.digest;
+  return await withClient(registry, async (client, repository) => {
+    return (await pushProgram(client, { dir, repository, tag, annotations: {} }, AbortSignal.timeout(PUSH_MS))).digest;
+  });
 }
 
 /** Moves a tag to a digest that is already there. */
 export async function moveTag(registry: string, digest: string, tag: string): Promise<void> {
-  const client = createRegistryClient({ plainHttpHosts: [registry], credentials: async () => undefined });
-  await client.tag(parseRepository(`oci://${registry}/infra/postgres`), digest, tag, AbortSignal.timeout(PUSH_MS));
+  await withClient(registry, async (client, repository) => {
+    await client.tag(repository, digest, tag, AbortSignal.timeout(PUSH_MS));
+  });
 }

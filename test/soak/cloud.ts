@@ -54,7 +54,7 @@ export async function startCloud(slowMs: number): Promise<Cloud> {
       const method = request.method ?? 'GET';
       const id = request.url?.split('/')[2] ?? '';
       if (method !== 'GET') await delay(slowMs / 2);
-      const done = write(method, id, text === '' ? undefined : JSON.parse(text));
+      const done = write(method, id, text === '' ? undefined : (JSON.parse(text) as CloudObject));
       if (method !== 'GET') await delay(slowMs / 2);
       response.writeHead(done.status, { 'content-type': 'application/json' }).end(JSON.stringify(done.answer));
     };

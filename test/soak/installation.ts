@@ -7,6 +7,7 @@ import { pushProgram } from '#core/oci/pack.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
 import { createApi, type Api } from '../../scripts/demo/api.ts';
 import { startProcess, type DemoProcess } from '../../scripts/demo/child.ts';
+import { inheritedEnvironment } from '../../scripts/demo/processes.ts';
 import { freePort } from '../../toolchain/process.ts';
 import { startPostgres, type EmbeddedPostgres } from '../../toolchain/postgres.ts';
 import { startRedis, type EmbeddedRedis } from '../../toolchain/redis.ts';
@@ -57,6 +58,29 @@ function manifest(kind: string, name: string, spec: object) {
   return { apiVersion: 'plumbline.dev/v1alpha1', kind, metadata: { name }, spec };
 }
 
+/** It may have ended by itself a moment ago. */
+function killIfThere(pid: number): boolean {
+  try {
+    process.kill(pid, 'SIGKILL');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A state is written down shortly before its processes start. */
+const APPEAR_MS = 5000;
+
+async function waitInRun(worker: number, victim: Victim): Promise<number | undefined> {
+  const end = performance.now() + APPEAR_MS;
+  while (performance.now() < end) {
+    const pid = await findInRun(worker, victim);
+    if (pid !== undefined) return pid;
+    await delay(20);
+  }
+  return undefined;
+}
+
 /** Starts one in `dir`. */
 export async function startInstallation(dir: string, toolchain: Toolchain): Promise<Installation> {
   const logs = join(dir, 'logs');
@@ -66,7 +90,7 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
   const servers: Servers = { postgres: await startPostgres(pgOptions), redis: await startRedis(redisOptions) };
   const [servicePort, registryPort] = [await freePort(0), await freePort(0)];
   const registry = `127.0.0.1:${registryPort}`;
-  const inherited = Object.fromEntries(['PATH', 'HOME', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS'].map((name) => [name, process.env[name] ?? '']).filter(([, value]) => value !== ''));
+  const inherited = inheritedEnvironment();
   const env = (): Record<string, string> => ({
     ...inherited,
     PLUMBLINE_DATA: join(dir, 'data'),
@@ -149,10 +173,9 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
         case 'engine':
         case 'program':
         case 'provider': {
-          const pid = await findInRun(processes.worker.pid, victim);
+          const pid = await waitInRun(processes.worker.pid, victim);
           if (pid === undefined) return undefined;
-          process.kill(pid, 'SIGKILL');
-          return `${victim} ${pid}`;
+          return killIfThere(pid) ? `${victim} ${pid}` : undefined;
         }
       }
     },

@@ -129,6 +129,11 @@ interface StateResource {
   inputs?: { name?: string; size?: number };
 }
 
+/** What a checkpoint of the file backend holds, as far as it is looked at. */
+interface StateFile {
+  checkpoint: { latest: { resources?: StateResource[]; pending_operations?: unknown[] } };
+}
+
 /** Holds the cloud, the provider's log and the state against what is desired: nothing lost, nothing doubled. */
 export async function checkWorld(stateDir: string, cloud: Cloud, desired: Record<string, number>): Promise<void> {
   const names = [...cloud.objects.values()].map((object) => object.name).sort();
@@ -136,9 +141,7 @@ export async function checkWorld(stateDir: string, cloud: Cloud, desired: Record
   if (JSON.stringify(names) !== JSON.stringify(wanted)) throw new Error(`the cloud holds ${names.join()} and not ${wanted.join()}`);
   const wrong = [...cloud.objects.values()].find((object) => desired[object.name] !== object.size);
   if (wrong !== undefined) throw new Error(`${wrong.name} has size ${wrong.size} and not ${desired[wrong.name]}`);
-  const file: { checkpoint: { latest: { resources?: StateResource[]; pending_operations?: unknown[] } } } = JSON.parse(
-    await readFile(join(stateDir, '.pulumi/stacks/soak/prod.json'), 'utf8'),
-  );
+  const file = JSON.parse(await readFile(join(stateDir, '.pulumi/stacks/soak/prod.json'), 'utf8')) as StateFile;
   const { resources = [], pending_operations: pending = [] } = file.checkpoint.latest;
   const ids = resources.filter((resource) => resource.type.startsWith('pulumi-nodejs:dynamic')).map((resource) => resource.id ?? '').sort();
   const real = [...cloud.objects.keys()].sort();

@@ -1,5 +1,5 @@
 import { DEFAULTS, type ApprovalPolicy, type StackSpec } from '#core/domain/manifest.ts';
-import { canonicalJson, digestOf, type BoundDocument, type ChangeSummary, type ResourceChange } from '#core/domain/plan.ts';
+import { digestOf, type BoundDocument, type ChangeSummary, type ResourceChange } from '#core/domain/plan.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
@@ -58,7 +58,7 @@ export async function bindPlan(
     credentials: inputs.credentials,
     versions,
     flags: ['--refresh=false', ...run.targets.map((urn) => `--target=${urn}`)],
-    rule: JSON.parse(canonicalJson(approvalPolicy(run.spec))),
+    rule: { ...approvalPolicy(run.spec) },
     summary: shown.summary,
     shown: digestOf(shown.changes),
     unknowns: shown.unknowns,

@@ -7,8 +7,12 @@ interface Thing {
   size: number;
 }
 
+interface Made extends Thing {
+  id: string;
+}
+
 /** Asks the cloud; its address is in the environment, so that it never enters the state. */
-async function ask(method: string, path: string, body?: Thing): Promise<Thing | undefined> {
+async function ask(method: string, path: string, body?: Thing): Promise<Made | undefined> {
   const response = await fetch(`${process.env['CLOUD_URL']}${path}`, {
     method,
     ...(body !== undefined && { body: JSON.stringify(body) }),
@@ -16,20 +20,22 @@ async function ask(method: string, path: string, body?: Thing): Promise<Thing | 
   });
   if (response.status === 404) return undefined;
   if (!response.ok) throw new Error(`the cloud answered ${response.status} to ${method} ${path}`);
-  return JSON.parse(await response.text());
+  // The cloud of the soak answers with what it was given.
+  return (await response.json()) as Made;
 }
 
-const provider: pulumi.dynamic.ResourceProvider = {
+const provider: pulumi.dynamic.ResourceProvider<Thing, Thing> = {
   async diff(_id, olds, news) {
     return { changes: olds.size !== news.size, replaces: [] };
   },
   async create(inputs) {
     const made = await ask('POST', '/objects', { name: inputs.name, size: inputs.size });
-    return { id: (made as unknown as { id: string }).id, outs: { name: inputs.name, size: inputs.size } };
+    if (made === undefined) throw new Error('the cloud made nothing');
+    return { id: made.id, outs: { name: inputs.name, size: inputs.size } };
   },
   async read(id, props) {
     const found = await ask('GET', `/objects/${id}`);
-    return found === undefined ? {} : { id, props: { ...props, name: found.name, size: found.size } };
+    return found === undefined || props === undefined ? {} : { id, props: { ...props, name: found.name, size: found.size } };
   },
   async update(id, _olds, news) {
     await ask('PUT', `/objects/${id}`, { name: news.name, size: news.size });
@@ -46,5 +52,6 @@ class CloudObject extends pulumi.dynamic.Resource {
   }
 }
 
-const desired: Record<string, number> = JSON.parse(readFileSync(join(import.meta.dirname, 'desired.json'), 'utf8'));
+// Written by the soak itself.
+const desired = JSON.parse(readFileSync(join(import.meta.dirname, 'desired.json'), 'utf8')) as Record<string, number>;
 for (const [name, size] of Object.entries(desired)) new CloudObject(name, size);
