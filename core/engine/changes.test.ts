@@ -16,7 +16,8 @@ function phase(...steps: StepMetadata[]): Phase {
   return { steps, outputs: [], summary: { resourceChanges: { update: steps.length } }, ended: true };
 }
 
-const changeOf = (given: StepMetadata, changed: string[] = []) => resourceChanges(phase(given), new Map([[URN, changed]]))[0];
+const changeOf = (given: StepMetadata, changed: string[] = []) =>
+  resourceChanges(phase(given), new Map([[URN, changed]]))[0];
 
 describe('resource changes', () => {
   it('uses the paths a provider reports, with the values of the side they belong to', () => {
@@ -25,7 +26,10 @@ describe('resource changes', () => {
         op: 'replace',
         old: state({ inputs: { name: 'a' }, outputs: { name: 'a', region: 'eu' } }),
         new: state({ inputs: { name: 'b', region: 'us' } }),
-        detailedDiff: { name: { diffKind: 'update-replace', inputDiff: true }, region: { diffKind: 'update', inputDiff: false } },
+        detailedDiff: {
+          name: { diffKind: 'update-replace', inputDiff: true },
+          region: { diffKind: 'update', inputDiff: false },
+        },
       }),
     );
     expect(change?.diffs).toEqual([
@@ -36,7 +40,12 @@ describe('resource changes', () => {
 
   it('compares the inputs when a provider reports no paths, and marks those that replace', () => {
     const change = changeOf(
-      step({ op: 'replace', keys: ['name'], old: state({ inputs: { name: 'a', size: 1 } }), new: state({ inputs: { name: 'b', size: 2 } }) }),
+      step({
+        op: 'replace',
+        keys: ['name'],
+        old: state({ inputs: { name: 'a', size: 1 } }),
+        new: state({ inputs: { name: 'b', size: 2 } }),
+      }),
     );
     expect(change?.diffs).toEqual([
       { path: 'name', kind: 'update', replaces: true, before: 'a', after: 'b' },
@@ -73,7 +82,9 @@ describe('resource changes', () => {
 
   it('keeps names that hold the separator', () => {
     expect(urnName('urn:pulumi:prod::shop::a:b:C::one::two')).toBe('one::two');
-    expect(isDefaultProvider({ type: 'pulumi:providers:aws', urn: 'urn:pulumi:p::s::pulumi:providers:aws::defaulted' })).toBe(false);
+    expect(
+      isDefaultProvider({ type: 'pulumi:providers:aws', urn: 'urn:pulumi:p::s::pulumi:providers:aws::defaulted' }),
+    ).toBe(false);
   });
 
   it('counts what the engine counted', () => {

@@ -1,14 +1,20 @@
 import { expect, it } from 'vitest';
 import { ABSENT, parseExport, parseStateFile } from './checkpoint.ts';
 
-const deployment = (more: object = {}) => ({ manifest: { time: 'now' }, resources: [{ urn: 'a' }, { urn: 'b' }], ...more });
+const deployment = (more: object = {}) => ({
+  manifest: { time: 'now' },
+  resources: [{ urn: 'a' }, { urn: 'b' }],
+  ...more,
+});
 const file = (latest: unknown) => JSON.stringify({ version: 3, checkpoint: { stack: 'organization/p/s', latest } });
 
 it('hashes a state alike whether it is read from the backend or exported, and whenever it was saved', () => {
   const read = parseStateFile(file(deployment()));
   expect(read).toMatchObject({ resources: 2, pendingOperations: [] });
   expect(read.hash).toMatch(/^sha256:[0-9a-f]{64}$/);
-  expect(parseExport(JSON.stringify({ version: 3, deployment: deployment({ manifest: { time: 'later' } }) }))).toEqual(read);
+  expect(parseExport(JSON.stringify({ version: 3, deployment: deployment({ manifest: { time: 'later' } }) }))).toEqual(
+    read,
+  );
 });
 
 it('hashes states apart that differ in a resource', () => {
@@ -18,7 +24,9 @@ it('hashes states apart that differ in a resource', () => {
 
 it('lists the operations an interrupted run left', () => {
   const pending_operations = [{ type: 'creating', resource: { urn: 'c', type: 't' } }];
-  expect(parseStateFile(file({ pending_operations })).pendingOperations).toEqual([{ urn: 'c', type: 't', operation: 'creating' }]);
+  expect(parseStateFile(file({ pending_operations })).pendingOperations).toEqual([
+    { urn: 'c', type: 't', operation: 'creating' },
+  ]);
 });
 
 it.each([

@@ -1,29 +1,20 @@
 import { digestOf } from '../domain/plan.ts';
 import type { PendingOperation } from '../store/schema.ts';
+import { documentAt, documentsAt, isDocument, textAt, type Document } from './json-document.ts';
 import type { Checkpoint } from './port.ts';
-
-type Document = Record<string, unknown>;
 
 /** Before the first apply: no state, or one that `stack init` left empty. */
 export const ABSENT: Checkpoint = { hash: 'absent', resources: 0, pendingOperations: [] };
 
-function isDocument(value: unknown): value is Document {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function listOf(value: unknown): Document[] {
-  return Array.isArray(value) ? value.filter(isDocument) : [];
-}
-
 function pendingOperation(entry: Document): PendingOperation {
-  const resource = isDocument(entry['resource']) ? entry['resource'] : {};
-  return { urn: String(resource['urn'] ?? ''), type: String(resource['type'] ?? ''), operation: String(entry['type'] ?? '') };
+  const resource = documentAt(entry, 'resource');
+  return { urn: textAt(resource, 'urn'), type: textAt(resource, 'type'), operation: textAt(entry, 'type') };
 }
 
 function summarizeDeployment(deployment: unknown): Checkpoint {
   if (!isDocument(deployment)) return ABSENT;
-  const resources = listOf(deployment['resources']).length;
-  const pendingOperations = listOf(deployment['pending_operations']).map(pendingOperation);
+  const resources = documentsAt(deployment, 'resources').length;
+  const pendingOperations = documentsAt(deployment, 'pending_operations').map(pendingOperation);
   if (resources === 0 && pendingOperations.length === 0) return ABSENT;
   // The manifest holds the time of the last save, which an apply without any change moves too.
   return { hash: digestOf({ ...deployment, manifest: undefined }), resources, pendingOperations };

@@ -12,7 +12,12 @@ function commandThat(code: number) {
     onOutput('said');
     return { stdout: 'out', stderr: 'err', code };
   };
-  const command: unknown = createPulumiCommand({ command: '/engine/pulumi', version: '3.259.0', extra: ['--refresh=false'], execute });
+  const command: unknown = createPulumiCommand({
+    command: '/engine/pulumi',
+    version: '3.259.0',
+    extra: ['--refresh=false'],
+    execute,
+  });
   // What the Automation API calls, which its own types keep internal.
   return { ran, command: command as Runnable };
 }
@@ -29,16 +34,21 @@ it('leaves the preview of a refresh out, as the API asks', async () => {
   expect(ran[0]).toContain('--skip-preview');
 });
 
-it.each([['stack select --stack prod'], ['stack output --json'], ['stack history --json']])('answers `%s` without a process', async (line) => {
-  const { command, ran } = commandThat(1);
-  await expect(command.run(line.split(' '), '/', {})).resolves.toMatchObject({ code: 0, stderr: '' });
-  expect(ran).toEqual([]);
-});
+it.each([['stack select --stack prod'], ['stack output --json'], ['stack history --json']])(
+  'answers `%s` without a process',
+  async (line) => {
+    const { command, ran } = commandThat(1);
+    await expect(command.run(line.split(' '), '/', {})).resolves.toMatchObject({ code: 0, stderr: '' });
+    expect(ran).toEqual([]);
+  },
+);
 
 it('passes output on and keeps the exit code of a failure', async () => {
   const { command } = commandThat(6);
   const heard: string[] = [];
-  const thrown: unknown = await command.run(['preview'], '/', {}, (text) => heard.push(text)).catch((error: unknown) => error);
+  const thrown: unknown = await command
+    .run(['preview'], '/', {}, (text) => heard.push(text))
+    .catch((error: unknown) => error);
   expect(thrown).toBeInstanceOf(EngineCommandError);
   expect(thrown).toMatchObject({ result: { code: 6, stdout: 'out', stderr: 'err' } });
   expect(heard).toEqual(['said']);

@@ -31,7 +31,8 @@ export async function newEncryptionSalt(passphrase: string): Promise<string> {
  */
 export async function encrypter(passphrase: string, encryptionSalt: string): Promise<(text: string) => string> {
   const salt = encryptionSalt.split(':')[1];
-  if (!encryptionSalt.startsWith('v1:') || salt === undefined) throw new Error('the encryption salt is not of the form v1:<salt>:…');
+  if (!encryptionSalt.startsWith('v1:') || salt === undefined)
+    throw new Error('the encryption salt is not of the form v1:<salt>:…');
   const key = await derive(passphrase, Buffer.from(salt, 'base64'), ROUNDS, KEY_BYTES, 'sha256');
   return (text) => encryptWith(key, text);
 }

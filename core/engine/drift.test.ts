@@ -20,7 +20,9 @@ it('reports each property that differs from the state, old and new', () => {
 });
 
 it('reports a resource that is gone as missing', () => {
-  expect(liveDrift(refreshed(result('delete', { login: true })))).toEqual([{ urn: URN, type: TYPE, path: '', kind: 'missing' }]);
+  expect(liveDrift(refreshed(result('delete', { login: true })))).toEqual([
+    { urn: URN, type: TYPE, path: '', kind: 'missing' },
+  ]);
 });
 
 it('reports a resource of which only a secret differs, without a value', () => {
@@ -39,7 +41,12 @@ it('reports nothing for resources that agree, nor for the code of a dynamic prov
 it('reports what an apply would still change: properties of updates, else the operation', () => {
   const base = { urn: URN, type: TYPE, name: 'role', lostProtection: false, isProvider: false, unknowns: [] };
   const diff = { path: 'limit', kind: 'update' as const, replaces: false, before: 1, after: 2 };
-  expect(pendingChanges([{ ...base, op: 'update', diffs: [diff] }, { ...base, op: 'delete', diffs: [] }])).toEqual([
+  expect(
+    pendingChanges([
+      { ...base, op: 'update', diffs: [diff] },
+      { ...base, op: 'delete', diffs: [] },
+    ]),
+  ).toEqual([
     { urn: URN, type: TYPE, path: 'limit', kind: 'pending-change', before: 1, after: 2 },
     { urn: URN, type: TYPE, path: '', kind: 'pending-change', after: 'delete' },
   ]);

@@ -23,7 +23,9 @@ function liveItems(step: StepMetadata): DriftItem[] {
   const diffs = diffProperties(step.old?.outputs ?? {}, step.new?.outputs ?? {});
   // Events hide a secret on both sides, so the resource is all that can be named.
   if (diffs.length === 0) return [item(step, { path: '', kind: 'changed' })];
-  return diffs.filter(({ path }) => path !== PROVIDER_CODE).map((diff) => item(step, { path: diff.path, kind: 'changed', ...sides(diff) }));
+  return diffs
+    .filter(({ path }) => path !== PROVIDER_CODE)
+    .map((diff) => item(step, { path: diff.path, kind: 'changed', ...sides(diff) }));
 }
 
 /** Drift of the live world against the state, from the results of `refresh --preview-only`. */

@@ -75,7 +75,8 @@ export function newEventLog(): EventLog {
 export function recordEvent(log: EventLog, event: EngineEvent): void {
   if (event.preludeEvent) log.phases.push({ steps: [], outputs: [], summary: undefined, ended: false });
   const phase = log.phases.at(-1);
-  if (event.diagnosticEvent?.severity === 'error' && log.errors.length < MAX_ERRORS) log.errors.push(event.diagnosticEvent);
+  if (event.diagnosticEvent?.severity === 'error' && log.errors.length < MAX_ERRORS)
+    log.errors.push(event.diagnosticEvent);
   if (phase === undefined) return;
   if (event.resourcePreEvent) phase.steps.push(event.resourcePreEvent.metadata);
   if (event.resOutputsEvent) phase.outputs.push(event.resOutputsEvent.metadata);

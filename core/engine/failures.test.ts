@@ -20,12 +20,26 @@ describe('what the engine says and what it means', () => {
     ['error: the stack is currently locked by 1 lock(s).', 'transient', 'StateLocked'],
     ['error: getting secrets manager: incorrect passphrase', 'stalled', 'StateMovedOutside'],
     ["error: no stack named 'prod' found", 'stalled', 'StateRegressed'],
-    ["error: no resource plugin 'pulumi-resource-aws' found in the workspace at version v6", 'stalled', 'PluginUnavailable'],
+    [
+      "error: no resource plugin 'pulumi-resource-aws' found in the workspace at version v6",
+      'stalled',
+      'PluginUnavailable',
+    ],
     ['error: failed to load language plugin go: could not', 'stalled', 'ProgramInvalid'],
     ['error: pq: password authentication failed for user "state"', 'transient', 'BackendUnreachable'],
+    [
+      'error: unable to open state backend: dial tcp 127.0.0.1:1: connect: connection refused',
+      'transient',
+      'BackendUnreachable',
+    ],
     ['error: something new', 'transient', 'PreviewFailed'],
   ])('%s', (text, kind, reason) => {
     expect(failed('preview', text)).toMatchObject({ kind, reason });
+  });
+
+  it('does not take a provider of databases for the backend of the state', () => {
+    const events = [prelude, error('pq: password authentication failed for user "app"')];
+    expect(failed('apply', '', events)).toMatchObject({ reason: 'ApplyFailed' });
   });
 
   it.each([
@@ -47,7 +61,10 @@ describe('a plan that is violated', () => {
   });
 
   it('stopped the apply midway when found later', () => {
-    expect(failed('apply', '', [prelude, prelude, violation])).toMatchObject({ kind: 'stalled', reason: 'PlanExceeded' });
+    expect(failed('apply', '', [prelude, prelude, violation])).toMatchObject({
+      kind: 'stalled',
+      reason: 'PlanExceeded',
+    });
   });
 });
 
@@ -58,12 +75,15 @@ describe('the message', () => {
   });
 
   it('shows the program frames of a stack, relative, and no foreign ones', () => {
-    const stack = 'Error: no\n    at file:///runs/1/program/index.ts:8:34\n    at run (/x/node_modules/a.js:1:1)\n    at node:internal/loader:1:2';
+    const stack =
+      'Error: no\n    at file:///runs/1/program/index.ts:8:34\n    at run (/x/node_modules/a.js:1:1)\n    at node:internal/loader:1:2';
     expect(failed('preview', '', [prelude, error(stack)]).message).toBe('Error: no\n    at index.ts:8:34');
   });
 
   it('holds no secret', () => {
-    expect(failed('preview', '', [prelude, error('cannot log in with hunter2')]).message).toBe('cannot log in with [secret]');
+    expect(failed('preview', '', [prelude, error('cannot log in with hunter2')]).message).toBe(
+      'cannot log in with [secret]',
+    );
   });
 
   it('falls back to the end of the output, and to the exit code', () => {

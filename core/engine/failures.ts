@@ -22,6 +22,8 @@ interface Rule {
   kind: ErrorKind;
   reason: Reason;
   advice: string;
+  /** Only before the first prelude: later, a program or provider may use the same words. */
+  early?: true;
 }
 
 /** What the engine's texts mean (3.259.0). The only place that matches on them. */
@@ -36,7 +38,8 @@ const RULES: readonly Rule[] = [
     snippet: /incorrect passphrase|constructing secrets manager[^\n]*|decrypting secret[^\n]*/,
     kind: 'stalled',
     reason: 'StateMovedOutside',
-    advice: 'the state is encrypted with a passphrase that is not this stack\'s; restore the state this stack wrote',
+    advice: "the state is encrypted with a passphrase that is not this stack's; restore the state this stack wrote",
+    early: true,
   },
   {
     snippet: /no stack named [^\n]*found/,
@@ -45,7 +48,8 @@ const RULES: readonly Rule[] = [
     advice: 'the state is gone; restore it from a backup, or rebind the stack if that is intended',
   },
   {
-    snippet: /no resource plugin [^\n]*found[^\n]*|could not (?:find|load) plugin [^\n]*|failed to load plugin [^\n]*|could not automatically download[^\n]*|automatic plugin acquisition[^\n]*/i,
+    snippet:
+      /no resource plugin [^\n]*found[^\n]*|could not (?:find|load) plugin [^\n]*|failed to load plugin [^\n]*|could not automatically download[^\n]*|automatic plugin acquisition[^\n]*/i,
     kind: 'stalled',
     reason: 'PluginUnavailable',
     advice: 'install the provider plugin on the workers, or check that they can download it',
@@ -57,10 +61,12 @@ const RULES: readonly Rule[] = [
     advice: 'this installation has no host for the runtime in Pulumi.yaml',
   },
   {
-    snippet: /unable to open bucket [^\n]*|could not (?:open|read) (?:the )?(?:bucket|backend)[^\n]*|problem logging in[^\n]*|unable to check if bucket [^\n]*|failed to connect to postgres[^\n]*|pq: [^\n]*|opening (?:state )?backend[^\n]*/,
+    snippet:
+      /unable to open [^\n]*|could not (?:open|read) (?:the )?(?:bucket|backend)[^\n]*|problem logging in[^\n]*|unable to check if bucket [^\n]*|failed to connect to postgres[^\n]*|pq: [^\n]*|opening (?:state )?backend[^\n]*/,
     kind: 'transient',
     reason: 'BackendUnreachable',
     advice: 'check spec.pulumi.backend and its credentials',
+    early: true,
   },
 ];
 
@@ -104,24 +110,37 @@ function firstUseful(failure: EngineFailure): string {
 /** A violation before the second prelude of an `up` is found while nothing has changed. */
 function violation(failure: EngineFailure, text: string): ReconcileError {
   const line = tidy(VIOLATION.exec(text)?.[0] ?? '');
-  if (failure.log.phases.length < 2) return transient('PlanStale', `the approved plan does not hold, nothing was changed: ${line}`);
-  return stalled('PlanExceeded', `the apply stopped midway at something the approved plan did not allow: ${line}. Approve the plan of the rest`);
+  if (failure.log.phases.length < 2)
+    return transient('PlanStale', `the approved plan does not hold, nothing was changed: ${line}`);
+  return stalled(
+    'PlanExceeded',
+    `the apply stopped midway at something the approved plan did not allow: ${line}. Approve the plan of the rest`,
+  );
 }
 
 /** Gives a failed engine process its kind, reason and a message that says why. */
 export function classifyFailure(failure: EngineFailure): ReconcileError {
-  const clean = (said: string) => failure.scrub(said).replaceAll(new RegExp(`(?:file://)?${RegExp.escape(failure.programDir)}/`, 'g'), '');
+  const clean = (said: string) =>
+    failure.scrub(said).replaceAll(new RegExp(`(?:file://)?${RegExp.escape(failure.programDir)}/`, 'g'), '');
   const text = clean(`${failure.log.errors.map((error) => error.message).join('\n')}\n${failure.text}`);
   if (failure.operation === 'apply' && VIOLATION.test(text)) return violation(failure, text);
-  for (const { snippet, kind, reason, advice } of RULES) {
+  const isEarly = failure.log.phases.length === 0;
+  for (const { snippet, kind, reason, advice, early } of RULES) {
+    if (early && !isEarly) continue;
     const found = snippet.exec(text);
     if (found) return new ReconcileError({ kind, reason, message: `${tidy(found[0])}: ${advice}` });
   }
   const why = clean(firstUseful(failure));
-  return transient(FAILED[failure.operation], why === '' ? `the engine ended with code ${failure.code} and no word` : why);
+  return transient(
+    FAILED[failure.operation],
+    why === '' ? `the engine ended with code ${failure.code} and no word` : why,
+  );
 }
 
 /** A stream that was cut reads as "nothing to do"; its result is not believed. */
 export function eventsIncomplete(operation: EngineOperation): ReconcileError {
-  return transient('EventsIncomplete', `the ${operation}'s event stream was cut, so what it found is not known; it is tried again`);
+  return transient(
+    'EventsIncomplete',
+    `the ${operation}'s event stream was cut, so what it found is not known; it is tried again`,
+  );
 }

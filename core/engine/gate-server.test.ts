@@ -10,16 +10,19 @@ let dir: string;
 beforeEach(async () => void (dir = await mkdtemp(join(tmpdir(), 'gate-'))));
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-it.each([[[]], [['checkpoint was a and is b', 'generation was 1 and is 2']]])('carries %j from the worker to the host', async (found: string[]) => {
-  const server = await openGate(dir, async () => found);
-  expect(await askGate(server.path)).toEqual(found);
-  expect(server.differences()).toEqual(found);
-  await server.close();
-});
+it.each([[[]], [['checkpoint was a and is b', 'generation was 1 and is 2']]])(
+  'carries %j from the worker to the host',
+  async (found: string[]) => {
+    const server = await openGate(dir, async () => found);
+    expect(await askGate(server.path)).toEqual(found);
+    expect(server.differences()).toEqual(found);
+    await server.close();
+  },
+);
 
 it('gives no answer, and so no consent, when the worker cannot find out', async () => {
   const server = await openGate(dir, () => Promise.reject(new Error('no database')));
-  await expect(askGate(server.path)).rejects.toThrow();
+  await expect(askGate(server.path)).rejects.toThrow('JSON');
   expect(server.failure()).toMatchObject({ message: 'no database' });
   await server.close();
 });
@@ -28,14 +31,14 @@ it('takes a worker that never answers, or is gone, for a refusal', async () => {
   const server = await openGate(dir, () => new Promise(() => undefined));
   await expect(askGate(server.path, 50)).rejects.toThrow('did not answer within 50 ms');
   await server.close();
-  await expect(askGate(server.path, 50)).rejects.toThrow();
+  await expect(askGate(server.path, 50)).rejects.toThrow('ENOENT');
 });
 
 it.each(['{}', '[1]', 'yes', ''])('takes the answer %j for a refusal', async (answer) => {
   const path = join(dir, 'other');
   const server = createServer((socket) => socket.end(answer));
   await new Promise<void>((resolve) => server.listen(path, resolve));
-  await expect(askGate(path)).rejects.toThrow();
+  await expect(askGate(path)).rejects.toThrow(/JSON|no list of differences/);
   await new Promise((resolve) => server.close(resolve));
 });
 

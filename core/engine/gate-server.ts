@@ -22,7 +22,10 @@ const MAX_SOCKET_PATH = 107;
 export async function openGate(runDir: string, gate: () => Promise<string[]>): Promise<GateServer> {
   const path = join(runDir, 'gate');
   if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
-    throw stalled('InternalError', `${path} is longer than the ${MAX_SOCKET_PATH} bytes of a socket path; set PLUMBLINE_DATA to a shorter one`);
+    throw stalled(
+      'InternalError',
+      `${path} is longer than the ${MAX_SOCKET_PATH} bytes of a socket path; set PLUMBLINE_DATA to a shorter one`,
+    );
   }
   let differences: string[] = [];
   let failure: unknown;

@@ -15,7 +15,10 @@ const locks = () => join(dir, '.pulumi/locks/organization/shop/prod');
 
 async function lock(name: string, hostname: string) {
   await mkdir(locks(), { recursive: true });
-  await writeFile(join(locks(), `${name}.json`), JSON.stringify({ pid: 7, username: 'ann', hostname, timestamp: '2026-01-01' }));
+  await writeFile(
+    join(locks(), `${name}.json`),
+    JSON.stringify({ pid: 7, username: 'ann', hostname, timestamp: '2026-01-01' }),
+  );
   await writeFile(join(locks(), `${name}.json.attrs`), '{}');
 }
 

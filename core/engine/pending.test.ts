@@ -16,7 +16,9 @@ function deploymentOf(settled: { text: string } | undefined): unknown {
 
 describe('answers to pending creates', () => {
   it('drops a cleared one', () => {
-    expect(deploymentOf(settlePending(exported(create('x')), [clear('x')]))).toEqual({ resources: [{ urn: 'parent' }] });
+    expect(deploymentOf(settlePending(exported(create('x')), [clear('x')]))).toEqual({
+      resources: [{ urn: 'parent' }],
+    });
   });
 
   it('makes an imported one a resource, after those it may depend on', () => {

@@ -1,7 +1,6 @@
 import { stalled } from '../domain/errors.ts';
 import type { PendingAnswer } from '../store/schema.ts';
-
-type Document = Record<string, unknown>;
+import { documentAt, documentsAt, isDocument, textAt, type Document } from './json-document.ts';
 
 /** A state in which a person's answers are settled. */
 export interface SettledState {
@@ -14,32 +13,23 @@ export interface SettledState {
 /** Only a create may have left something behind that the state does not know; a refresh settles the other kinds by itself. */
 const CREATING = 'creating';
 
-function isDocument(value: unknown): value is Document {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function listOf(value: unknown): Document[] {
-  return Array.isArray(value) ? value.filter(isDocument) : [];
-}
-
-function resourceOf(operation: Document): Document {
-  return isDocument(operation['resource']) ? operation['resource'] : {};
-}
-
 function urnOf(operation: Document): string {
-  return String(resourceOf(operation)['urn'] ?? '');
+  return textAt(documentAt(operation, 'resource'), 'urn');
 }
 
 /** As the engine would have written it after the create; its outputs are read by the refresh that follows. */
 function createdResource(operation: Document, id: string): Document {
-  const resource = resourceOf(operation);
+  const resource = documentAt(operation, 'resource');
   return { ...resource, id, outputs: resource['inputs'] ?? {} };
 }
 
 function checkAllAnswered(creates: Document[], answers: Map<string, PendingAnswer>): void {
   const open = creates.map(urnOf).filter((urn) => !answers.has(urn));
   if (open.length === 0) return;
-  throw stalled('PendingOperations', `every pending create is settled at once; answer these as well: ${open.join(', ')}`);
+  throw stalled(
+    'PendingOperations',
+    `every pending create is settled at once; answer these as well: ${open.join(', ')}`,
+  );
 }
 
 /**
@@ -53,7 +43,7 @@ export function settlePending(exported: string, answers: PendingAnswer[]): Settl
   const state: unknown = JSON.parse(exported);
   if (!isDocument(state) || !isDocument(state['deployment'])) return undefined;
   const deployment = state['deployment'];
-  const creates = listOf(deployment['pending_operations']).filter((operation) => operation['type'] === CREATING);
+  const creates = documentsAt(deployment, 'pending_operations').filter((operation) => operation['type'] === CREATING);
   const byUrn = new Map(answers.map((answer) => [answer.urn, answer]));
   if (!creates.some((operation) => byUrn.has(urnOf(operation)))) return undefined;
   checkAllAnswered(creates, byUrn);
@@ -61,10 +51,10 @@ export function settlePending(exported: string, answers: PendingAnswer[]): Settl
     const answer = byUrn.get(urnOf(operation));
     return answer?.answer === 'import' ? [createdResource(operation, answer.id)] : [];
   });
-  const resources = [...listOf(deployment['resources']), ...created];
+  const resources = [...documentsAt(deployment, 'resources'), ...created];
   return {
     text: JSON.stringify({ ...state, deployment: { ...deployment, resources, pending_operations: undefined } }),
-    imported: created.map((resource) => String(resource['urn'])),
+    imported: created.map((resource) => textAt(resource, 'urn')),
   };
 }
 
@@ -74,9 +64,12 @@ export function settlePending(exported: string, answers: PendingAnswer[]): Settl
  */
 export function checkImported(exported: string, imported: string[]): void {
   const state: unknown = JSON.parse(exported);
-  const deployment = isDocument(state) && isDocument(state['deployment']) ? state['deployment'] : {};
-  const present = new Set(listOf(deployment['resources']).map((resource) => String(resource['urn'])));
+  const deployment = isDocument(state) ? documentAt(state, 'deployment') : {};
+  const present = new Set(documentsAt(deployment, 'resources').map((resource) => textAt(resource, 'urn')));
   const lost = imported.filter((urn) => !present.has(urn));
   if (lost.length === 0) return;
-  throw stalled('PendingOperations', `nothing exists under the id given for ${lost.join(', ')}, so the state does not hold it; look before you approve a plan that creates it`);
+  throw stalled(
+    'PendingOperations',
+    `nothing exists under the id given for ${lost.join(', ')}, so the state does not hold it; look before you approve a plan that creates it`,
+  );
 }

@@ -1,10 +1,13 @@
 import { expect, it } from 'vitest';
 import { changedInputs, planFileHash } from './plan-file.ts';
 
-const plan = (more: object) => Buffer.from(JSON.stringify({ manifest: { time: 'now', magic: 'm', version: 'v3' }, resourcePlans: {}, ...more }));
+const plan = (more: object) =>
+  Buffer.from(JSON.stringify({ manifest: { time: 'now', magic: 'm', version: 'v3' }, resourcePlans: {}, ...more }));
 
 it('hashes two copies of one plan alike, whatever their time, magic and order of keys', () => {
-  const copy = Buffer.from(JSON.stringify({ resourcePlans: {}, manifest: { version: 'v3', magic: 'other', time: 'later' } }, null, 2));
+  const copy = Buffer.from(
+    JSON.stringify({ resourcePlans: {}, manifest: { version: 'v3', magic: 'other', time: 'later' } }, null, 2),
+  );
   expect(planFileHash(copy)).toBe(planFileHash(plan({})));
 });
 
@@ -18,11 +21,14 @@ it.each([
 
 it('refuses bytes that are no plan', () => {
   expect(() => planFileHash(Buffer.from('[]'))).toThrow('no update plan');
-  expect(() => planFileHash(Buffer.from('{'))).toThrow();
+  expect(() => planFileHash(Buffer.from('{'))).toThrow('JSON');
 });
 
 it('names the inputs that change', () => {
-  const resourcePlans = { a: { goal: { inputDiff: { adds: { x: 1 }, updates: { text: { ciphertext: '…' } } } } }, b: { steps: ['delete'] } };
+  const resourcePlans = {
+    a: { goal: { inputDiff: { adds: { x: 1 }, updates: { text: { ciphertext: '…' } } } } },
+    b: { steps: ['delete'] },
+  };
   expect([...changedInputs(plan({ resourcePlans }))]).toEqual([
     ['a', ['text']],
     ['b', []],

@@ -1,18 +1,13 @@
 import { digestOf } from '../domain/plan.ts';
+import { documentAt, isDocument, type Document } from './json-document.ts';
 
 /** The engine's mark for a value it does not know yet (sdk/go/common/resource/plugin/rpc.go, UnknownStringValue). */
 export const UNKNOWN = '04da6b54-80e4-46f7-96ec-b56ff0331ba9';
 
-type Document = Record<string, unknown>;
-
-function isDocument(value: unknown): value is Document {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function parsePlan(bytes: Uint8Array): Document & { resourcePlans: unknown } {
+function parsePlan(bytes: Uint8Array): Document {
   const plan: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
   if (!isDocument(plan) || !('resourcePlans' in plan)) throw new Error('the file is no update plan');
-  return { ...plan, resourcePlans: plan['resourcePlans'] };
+  return plan;
 }
 
 /**
@@ -21,14 +16,12 @@ function parsePlan(bytes: Uint8Array): Document & { resourcePlans: unknown } {
  */
 export function planFileHash(bytes: Uint8Array): string {
   const plan = parsePlan(bytes);
-  const manifest = isDocument(plan['manifest']) ? { ...plan['manifest'], time: undefined, magic: undefined } : {};
+  const manifest = { ...documentAt(plan, 'manifest'), time: undefined, magic: undefined };
   return digestOf({ ...plan, manifest });
 }
 
-function changedKeys(resourcePlan: unknown): string[] {
-  const goal = isDocument(resourcePlan) && isDocument(resourcePlan['goal']) ? resourcePlan['goal'] : {};
-  const diff = isDocument(goal['inputDiff']) ? goal['inputDiff'] : {};
-  return isDocument(diff['updates']) ? Object.keys(diff['updates']) : [];
+function changedKeys(resourcePlan: Document): string[] {
+  return Object.keys(documentAt(documentAt(documentAt(resourcePlan, 'goal'), 'inputDiff'), 'updates'));
 }
 
 /**
@@ -36,7 +29,6 @@ function changedKeys(resourcePlan: unknown): string[] {
  * @throws Error when the bytes are no plan.
  */
 export function changedInputs(bytes: Uint8Array): Map<string, string[]> {
-  const { resourcePlans } = parsePlan(bytes);
-  const plans = isDocument(resourcePlans) ? Object.entries(resourcePlans) : [];
-  return new Map(plans.map(([urn, plan]) => [urn, changedKeys(plan)]));
+  const plans = documentAt(parsePlan(bytes), 'resourcePlans');
+  return new Map(Object.keys(plans).map((urn) => [urn, changedKeys(documentAt(plans, urn))]));
 }

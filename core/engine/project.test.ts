@@ -15,7 +15,10 @@ async function project(text: string) {
 
 it.each([
   ['name: shop\nruntime: nodejs', { name: 'shop', runtime: 'nodejs', options: {} }],
-  ['name: shop\nruntime: {name: nodejs, options: {typescript: false}}', { name: 'shop', runtime: 'nodejs', options: { typescript: false } }],
+  [
+    'name: shop\nruntime: {name: nodejs, options: {typescript: false}}',
+    { name: 'shop', runtime: 'nodejs', options: { typescript: false } },
+  ],
   ['name: shop\nruntime: yaml\nresources: {}', { name: 'shop', runtime: 'yaml', options: {} }],
 ])('reads %j', async (text, expected) => {
   expect(await project(text)).toEqual(expected);
@@ -39,7 +42,11 @@ it.each([
   ['a name that is a path', 'name: ../a\nruntime: nodejs', 'name must be'],
   ['no mapping', '- a', 'not a mapping'],
   ['broken YAML', 'name: [', 'not valid YAML'],
-  ['a bomb of aliases', `a: &a [x]\n${'b: [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]'}`, 'not valid YAML'],
+  [
+    'a bomb of aliases',
+    `a: &a [x]\n${'b: [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]'}`,
+    'not valid YAML',
+  ],
   ['a file without end', `name: a\n# ${'x'.repeat(300_000)}`, 'larger than'],
 ])('refuses %s', async (_name, text, said) => {
   await expect(project(text)).rejects.toThrow(said);

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { stalled } from '../domain/errors.ts';
+import { documentAt, isDocument, type Document } from './json-document.ts';
 
 /** Language hosts this installation brings along. */
 export const RUNTIMES = ['nodejs', 'yaml'] as const;
@@ -17,12 +18,6 @@ export interface Project {
 /** A project file is a few lines; this bounds what the YAML parser is fed. */
 const MAX_PROJECT_BYTES = 256 * 1024;
 
-type Document = Record<string, unknown>;
-
-function isDocument(value: unknown): value is Document {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function refuse(message: string): never {
   throw stalled('ProgramInvalid', `Pulumi.yaml: ${message}`);
 }
@@ -32,7 +27,11 @@ async function readDocument(programDir: string): Promise<Document> {
   try {
     text = await readFile(join(programDir, 'Pulumi.yaml'), 'utf8');
   } catch (cause) {
-    throw stalled('ProgramInvalid', 'the artifact holds no Pulumi.yaml at spec.source.path; push the folder of a Pulumi program', cause);
+    throw stalled(
+      'ProgramInvalid',
+      'the artifact holds no Pulumi.yaml at spec.source.path; push the folder of a Pulumi program',
+      cause,
+    );
   }
   if (text.length > MAX_PROJECT_BYTES) refuse(`is larger than ${MAX_PROJECT_BYTES} bytes`);
   let document: unknown;
@@ -53,18 +52,25 @@ function hasPluginPath(plugins: unknown): boolean {
 
 /** Settings that would let an artifact choose where its state lies, what binary runs or when the state is refreshed. */
 function refuseSettings(document: Document, options: Document): void {
-  const project = isDocument(document['options']) ? document['options'] : {};
-  if (document['backend'] !== undefined) refuse('backend is not the program\'s to choose; set spec.pulumi.backend of the Stack');
+  const project = documentAt(document, 'options');
+  if (document['backend'] !== undefined)
+    refuse("backend is not the program's to choose; set spec.pulumi.backend of the Stack");
   if (hasPluginPath(document['plugins'])) refuse('plugins with a path run a binary of the artifact; remove them');
-  if (project['refresh'] !== undefined) refuse('options.refresh would change the state under an approved plan; remove it');
+  if (project['refresh'] !== undefined)
+    refuse('options.refresh would change the state under an approved plan; remove it');
   if (document['stackConfigDir'] !== undefined) refuse('stackConfigDir moves the settings Plumbline writes; remove it');
-  if (options['compiler'] !== undefined) refuse('runtime.options.compiler runs a command of the artifact; commit its output instead');
-  if (options['nodeargs'] !== undefined) refuse('runtime.options.nodeargs would change the Node.js the program runs on; remove it');
+  if (options['compiler'] !== undefined)
+    refuse('runtime.options.compiler runs a command of the artifact; commit its output instead');
+  if (options['nodeargs'] !== undefined)
+    refuse('runtime.options.nodeargs would change the Node.js the program runs on; remove it');
 }
 
 function asRuntime(name: unknown): Runtime {
   const known = RUNTIMES.find((runtime) => runtime === name);
-  return known ?? refuse(`runtime ${JSON.stringify(name)} is not available here; this version runs ${RUNTIMES.join(' and ')}`);
+  return (
+    known ??
+    refuse(`runtime ${JSON.stringify(name)} is not available here; this version runs ${RUNTIMES.join(' and ')}`)
+  );
 }
 
 /**
@@ -79,7 +85,7 @@ export async function readProject(programDir: string): Promise<Project> {
   }
   const declared = document['runtime'];
   const runtime = isDocument(declared) ? declared : { name: declared };
-  const options = isDocument(runtime['options']) ? runtime['options'] : {};
+  const options = documentAt(runtime, 'options');
   refuseSettings(document, options);
   return { name, runtime: asRuntime(runtime['name']), options };
 }

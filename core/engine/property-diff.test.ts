@@ -39,7 +39,9 @@ describe('differences of properties', () => {
   });
 
   it('shows a secret as [secret] and never its parts', () => {
-    expect(diffProperties({}, { password: secret })).toEqual([{ path: 'password', kind: 'add', replaces: false, after: SECRET }]);
+    expect(diffProperties({}, { password: secret })).toEqual([
+      { path: 'password', kind: 'add', replaces: false, after: SECRET },
+    ]);
     expect(diffProperties({ password: secret }, { password: 'plain' })).toEqual([
       { path: 'password', kind: 'update', replaces: false, before: SECRET, after: 'plain' },
     ]);

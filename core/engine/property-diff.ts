@@ -96,7 +96,8 @@ export function diffProperties(before: Properties, after: Properties): PropertyD
 function collectUnknowns(path: string, value: unknown, found: string[]): void {
   if (value === UNKNOWN) found.push(path);
   if (Array.isArray(value)) value.forEach((item, index) => collectUnknowns(`${path}[${index}]`, item, found));
-  if (isProperties(value)) for (const [key, item] of Object.entries(value)) collectUnknowns(joinPath(path, key), item, found);
+  if (isProperties(value))
+    for (const [key, item] of Object.entries(value)) collectUnknowns(joinPath(path, key), item, found);
 }
 
 /** Paths whose value the engine does not know before the apply. */

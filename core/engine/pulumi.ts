@@ -10,15 +10,22 @@ import { openGate } from './gate-server.ts';
 import { GATE_VARIABLE } from './host/gate.ts';
 import { releaseOwnLocks } from './locks.ts';
 import { changedInputs, planFileHash } from './plan-file.ts';
-import type { ApplyRequest, ApplyResult, Checkpoint, DriftResult, Engine, EngineRequest, EngineVersions, PreviewResult } from './port.ts';
+import type {
+  ApplyRequest,
+  ApplyResult,
+  Checkpoint,
+  DriftResult,
+  Engine,
+  EngineRequest,
+  EngineVersions,
+  PreviewResult,
+} from './port.ts';
 import { checkImported, settlePending } from './pending.ts';
 import type { PendingAnswer } from '../store/schema.ts';
 import type { EngineOptions } from './run-engine.ts';
-import { openSession, type Session } from './session.ts';
+import { openSession, type Session, type VersionedEngine } from './session.ts';
 import { readStateFile, stateFolder } from './state-files.ts';
 import { installedVersions, programVersions } from './versions.ts';
-
-type VersionedOptions = EngineOptions & { version: string };
 
 /** The plan was made without a refresh; one in between would move the state under it. */
 const NO_REFRESH = ['--refresh=false'];
@@ -61,7 +68,7 @@ async function previewOrInit(session: Session, request: EngineRequest): Promise<
   }
 }
 
-async function preview(engine: VersionedOptions, request: EngineRequest): Promise<PreviewResult> {
+async function preview(engine: VersionedEngine, request: EngineRequest): Promise<PreviewResult> {
   const { phase, plan, changes } = await previewOrInit(await openSession(engine, request), request);
   return {
     changes,
@@ -77,7 +84,7 @@ function exportState(session: Session, { identity }: EngineRequest): Promise<str
   return session.print(['stack', 'export', '--stack', identity.stack]);
 }
 
-async function checkpoint(engine: VersionedOptions, request: EngineRequest): Promise<Checkpoint> {
+async function checkpoint(engine: VersionedEngine, request: EngineRequest): Promise<Checkpoint> {
   const folder = stateFolder(request.identity.backend);
   if (folder !== undefined) {
     const text = await readStateFile(folder, request.identity);
@@ -92,8 +99,22 @@ async function checkpoint(engine: VersionedOptions, request: EngineRequest): Pro
   }
 }
 
-async function apply(engine: VersionedOptions, request: ApplyRequest): Promise<ApplyResult> {
-  const planPath = join(request.runDir, 'plan.json');
+/**
+ * A look at the state in the middle of an apply (the gate's) must not pass for the run itself: the lease goes on naming the
+ * namespace of the `up`. Its own guardian still ends it with the lease.
+ */
+function besideApply(request: EngineRequest): EngineRequest {
+  const { guard } = request;
+  const unrecorded = {
+    started: async () => undefined,
+    ended: async () => undefined,
+    remainingMs: () => guard.remainingMs(),
+  };
+  return { ...request, guard: unrecorded };
+}
+
+async function apply(engine: VersionedEngine, request: ApplyRequest): Promise<ApplyResult> {
+  const planPath = join(request.runDir, 'approved-plan.json');
   await writeFile(planPath, request.plan, { mode: 0o600 });
   const session = await openSession(engine, request);
   const gate = await openGate(request.runDir, () => request.gate());
@@ -108,14 +129,15 @@ async function apply(engine: VersionedOptions, request: ApplyRequest): Promise<A
     return { summary: changeSummary(phaseOf(log, 1)), checkpoint: await checkpoint(engine, request) };
   } catch (error) {
     const differences = gate.differences();
-    if (differences.length > 0) throw transient('PlanStale', `what was approved no longer holds: ${differences.join('; ')}`, error);
+    if (differences.length > 0)
+      throw transient('PlanStale', `what was approved no longer holds: ${differences.join('; ')}`, error);
     throw gate.failure() ?? error;
   } finally {
     await gate.close();
   }
 }
 
-async function drift(engine: VersionedOptions, request: EngineRequest): Promise<DriftResult> {
+async function drift(engine: VersionedEngine, request: EngineRequest): Promise<DriftResult> {
   const session = await openSession(engine, request);
   const refreshed = await session.run({
     operation: 'drift',
@@ -143,7 +165,7 @@ async function settle(session: Session, request: EngineRequest, answers: Pending
   return settled.imported;
 }
 
-async function refresh(engine: VersionedOptions, request: EngineRequest, answers: PendingAnswer[]): Promise<Checkpoint> {
+async function refresh(engine: VersionedEngine, request: EngineRequest, answers: PendingAnswer[]): Promise<Checkpoint> {
   const imported = await settle(await openSession(engine, request), request, answers);
   // Without targets all are refreshed, the imported ones among them.
   const targets = request.targets.length === 0 ? [] : [...request.targets, ...imported];
@@ -163,17 +185,22 @@ async function refresh(engine: VersionedOptions, request: EngineRequest, answers
  */
 export function createPulumiEngine(options: EngineOptions): Engine {
   let installed: Promise<EngineVersions> | undefined;
+  const applying = new Set<string>();
   const versions = () => (installed ??= installedVersions(options.engineDir, options.nodePath));
-  const versioned = async (): Promise<VersionedOptions> => {
+  const versioned = async (): Promise<VersionedEngine> => {
     const { engine } = await versions();
     if (engine === undefined) throw stalled('EngineMismatch', 'the engine does not say its version');
     return { ...options, version: engine };
   };
   return {
     versions: async (programDir) => ({ ...(await versions()), ...(await programVersions(programDir)) }),
-    checkpoint: async (request) => checkpoint(await versioned(), request),
+    checkpoint: async (request) =>
+      checkpoint(await versioned(), applying.has(request.runId) ? besideApply(request) : request),
     preview: async (request) => preview(await versioned(), request),
-    apply: async (request) => apply(await versioned(), request),
+    async apply(request) {
+      applying.add(request.runId);
+      return apply(await versioned(), request).finally(() => applying.delete(request.runId));
+    },
     drift: async (request) => drift(await versioned(), request),
     refresh: async (request, answers) => refresh(await versioned(), request, answers),
     releaseOwnLock: (request, runIds) => releaseOwnLocks(request.identity, runIds),

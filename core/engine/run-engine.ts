@@ -38,7 +38,11 @@ const CHECKOUT = join(import.meta.dirname, '..', '..');
 const HOST_PARTS = ['core/engine/host', 'node_modules', 'package.json'].map((part) => join(CHECKOUT, part));
 
 /** Runs the engine once in its sandbox: it sees the toolchain, its run's folder, and its state where that is a folder. */
-export function runEngine(engine: EngineOptions, request: EngineRequest, process: EngineProcess): Promise<EngineProcessResult> {
+export function runEngine(
+  engine: EngineOptions,
+  request: EngineRequest,
+  process: EngineProcess,
+): Promise<EngineProcessResult> {
   const state = stateFolder(request.identity.backend);
   const command = join(engine.engineDir, 'pulumi');
   const environment = buildEnvironment({

@@ -28,7 +28,7 @@ async function written(config: Record<string, ConfigValue>, encryptionSalt = 'v1
   return { path, text: await readFile(path, 'utf8') };
 }
 
-it('makes a salt that opens with its passphrase and holds the engine\'s check text', async () => {
+it("makes a salt that opens with its passphrase and holds the engine's check text", async () => {
   const salt = await newEncryptionSalt(passphrase);
   expect(decrypt(salt, salt.split(':').slice(2).join(':'))).toBe('pulumi');
   expect(await newEncryptionSalt(passphrase)).not.toBe(salt);
@@ -50,17 +50,25 @@ it('encrypts secrets, keeps plain values as they are, and gives keys their names
   const document: unknown = parse(text, { version: '1.1' });
   expect(document).toMatchObject({
     encryptionsalt: salt,
-    config: { 'shop:replicas': 3, 'shop:answer': 'yes', 'aws:region': 'eu-central-1', 'shop:tags': { team: 'a', list: [1, true] } },
+    config: {
+      'shop:replicas': 3,
+      'shop:answer': 'yes',
+      'aws:region': 'eu-central-1',
+      'shop:tags': { team: 'a', list: [1, true] },
+    },
   });
   const secure = /shop:password:\n\s+secure: "(.+)"/.exec(text)?.[1] ?? '';
   expect(decrypt(salt, secure)).toBe('hunter2');
   expect(decrypt(salt, /shop:keys:\n\s+secure: "(.+)"/.exec(text)?.[1] ?? '')).toBe('{"a":1}');
 });
 
-it('takes plain config the artifact ships, under the stack\'s own', async () => {
+it("takes plain config the artifact ships, under the stack's own", async () => {
   await writeFile(join(dir, 'Pulumi.prod.yaml'), 'encryptionsalt: theirs\nconfig: {shop:replicas: 1, size: small}');
   const { text } = await written({ replicas: { value: 3, secret: false } });
-  expect(parse(text)).toEqual({ encryptionsalt: 'v1:AAAAAAAAAAA=:v1:x:y', config: { 'shop:replicas': 3, 'shop:size': 'small' } });
+  expect(parse(text)).toEqual({
+    encryptionsalt: 'v1:AAAAAAAAAAA=:v1:x:y',
+    config: { 'shop:replicas': 3, 'shop:size': 'small' },
+  });
 });
 
 it('refuses a shipped secret, unless the stack gives its own', async () => {

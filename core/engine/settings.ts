@@ -50,18 +50,26 @@ async function shippedConfig(settings: StackSettings): Promise<Record<string, un
 
 function plainValue(key: string, value: unknown): unknown {
   if (holdsSecure(value)) {
-    throw stalled('SpecInvalid', `config ${key} holds a \`secure\` value, which only its own passphrase opens; name it in spec.pulumi.secrets`);
+    throw stalled(
+      'SpecInvalid',
+      `config ${key} holds a \`secure\` value, which only its own passphrase opens; name it in spec.pulumi.secrets`,
+    );
   }
   return value;
 }
 
 async function mergedConfig(settings: StackSettings): Promise<Record<string, unknown>> {
-  const own = Object.entries(settings.config).map(([key, value]): [string, ConfigValue] => [configKey(settings.project, key), value]);
+  const own = Object.entries(settings.config).map(([key, value]): [string, ConfigValue] => [
+    configKey(settings.project, key),
+    value,
+  ]);
   const owned = new Set(own.map(([key]) => key));
   const shipped = Object.entries(await shippedConfig(settings)).filter(([key]) => !owned.has(key));
   const merged = new Map<string, unknown>();
   for (const [key, value] of shipped) merged.set(key, plainValue(key, value));
-  const encrypt = own.some(([, value]) => value.secret) ? await encrypter(settings.passphrase, settings.encryptionSalt) : undefined;
+  const encrypt = own.some(([, value]) => value.secret)
+    ? await encrypter(settings.passphrase, settings.encryptionSalt)
+    : undefined;
   for (const [key, { value, secret }] of own) {
     const text = typeof value === 'string' ? value : JSON.stringify(value);
     merged.set(key, secret && encrypt ? { secure: encrypt(text) } : plainValue(key, value));

@@ -52,7 +52,13 @@ function parseLock(path: string, text: string): StateLock {
   const written: unknown = JSON.parse(text);
   const value = typeof written === 'object' && written !== null ? Object.entries(written) : [];
   const field = (name: string) => String(value.find(([key]) => key === name)?.[1] ?? '');
-  return { path, hostname: field('hostname'), username: field('username'), pid: Number(field('pid')), timestamp: field('timestamp') };
+  return {
+    path,
+    hostname: field('hostname'),
+    username: field('username'),
+    pid: Number(field('pid')),
+    timestamp: field('timestamp'),
+  };
 }
 
 /** All locks on a stack's state. */

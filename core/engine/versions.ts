@@ -20,7 +20,9 @@ async function printedBy(command: string, argument: string): Promise<string> {
 
 async function hashFiles(folder: string): Promise<string> {
   const hash = createHash('sha256');
-  for (const name of (await readdir(folder)).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts')).sort()) {
+  for (const name of (await readdir(folder))
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .sort()) {
     hash.update(`${name}\0`).update(await readFile(join(folder, name)));
   }
   return `sha256:${hash.digest('hex')}`;
@@ -28,7 +30,9 @@ async function hashFiles(folder: string): Promise<string> {
 
 async function hashFile(path: string): Promise<string | undefined> {
   try {
-    return `sha256:${createHash('sha256').update(await readFile(path)).digest('hex')}`;
+    return `sha256:${createHash('sha256')
+      .update(await readFile(path))
+      .digest('hex')}`;
   } catch {
     return undefined;
   }
@@ -45,13 +49,19 @@ export async function installedVersions(engineDir: string, nodePath: string): Pr
     ]);
     return { engine, node, host, ...(yaml === undefined ? {} : { yaml }) };
   } catch (cause) {
-    throw stalled('EngineMismatch', `the Pulumi engine in ${engineDir} does not run; set up the toolchain again`, cause);
+    throw stalled(
+      'EngineMismatch',
+      `the Pulumi engine in ${engineDir} does not run; set up the toolchain again`,
+      cause,
+    );
   }
 }
 
 async function sdkVersion(programDir: string): Promise<string | undefined> {
   try {
-    const manifest: unknown = JSON.parse(await readFile(join(programDir, 'node_modules/@pulumi/pulumi/package.json'), 'utf8'));
+    const manifest: unknown = JSON.parse(
+      await readFile(join(programDir, 'node_modules/@pulumi/pulumi/package.json'), 'utf8'),
+    );
     const hasVersion = typeof manifest === 'object' && manifest !== null && 'version' in manifest;
     return hasVersion ? String(manifest.version) : undefined;
   } catch {
@@ -62,6 +72,9 @@ async function sdkVersion(programDir: string): Promise<string | undefined> {
 /** Versions a program brings along: its SDK and the provider plugins its packages ask for. */
 export async function programVersions(programDir: string): Promise<EngineVersions> {
   const sdk = await sdkVersion(programDir);
-  const plugins = requiredPackages(programDir).map(({ name, version }) => [`plugin:${name}`, version]);
+  const plugins = requiredPackages(programDir).map(({ name, version }): [string, string] => [
+    `plugin:${name}`,
+    version,
+  ]);
   return { ...(sdk === undefined ? {} : { sdk }), ...Object.fromEntries(plugins) };
 }

@@ -12,8 +12,13 @@ beforeAll(async () => {
 afterAll(() => fixture.close());
 
 it('says what a program threw, and where', async () => {
-  const thrown: unknown = await fixture.engine.preview(await fixture.request({ behaviour: 'throw' })).catch((error: unknown) => error);
-  expect(thrown).toMatchObject({ reason: 'PreviewFailed', message: expect.stringMatching(/the program threw on purpose\n\s+at index\.ts:/) });
+  const thrown: unknown = await fixture.engine
+    .preview(await fixture.request({ behaviour: 'throw' }))
+    .catch((error: unknown) => error);
+  expect(thrown).toMatchObject({
+    reason: 'PreviewFailed',
+    message: expect.stringMatching(/the program threw on purpose\n\s+at index\.ts:/),
+  });
 });
 
 it('says with which code a program left', async () => {
@@ -30,7 +35,9 @@ it('stops a program that hangs at its time limit', async () => {
 
 it('keeps a bounded part of what a program prints, and plans all the same', async () => {
   const before = fixture.output().length;
-  const { changes } = await fixture.engine.preview(await fixture.request({ files: { a: 'one' }, behaviour: 'chatter' }));
+  const { changes } = await fixture.engine.preview(
+    await fixture.request({ files: { a: 'one' }, behaviour: 'chatter' }),
+  );
   expect(changes).toEqual([]);
   expect(fixture.output().length - before).toBeLessThan(80 * 1024);
 });
@@ -39,13 +46,16 @@ it('shows a program its credentials and neither passphrase, backend nor anything
   await fixture.engine.preview(await fixture.request({ files: { a: 'one' }, behaviour: 'environment' }));
   const names = /variables: (.*)/.exec(fixture.output())?.[1]?.split(' ') ?? [];
   expect(names).toContain('FILES_DIR');
-  for (const name of ['PULUMI_CONFIG_PASSPHRASE', 'PULUMI_BACKEND_URL', 'PLUMBLINE_GATE', 'VITEST']) expect(names).not.toContain(name);
+  for (const name of ['PULUMI_CONFIG_PASSPHRASE', 'PULUMI_BACKEND_URL', 'PLUMBLINE_GATE', 'VITEST'])
+    expect(names).not.toContain(name);
 });
 
 it('says what to do when a program has no SDK', async () => {
   const request = await fixture.request({});
   await unlink(join(request.programDir, 'node_modules'));
-  await expect(fixture.engine.preview(request)).rejects.toMatchObject({ message: expect.stringContaining('Add it to the dependencies') });
+  await expect(fixture.engine.preview(request)).rejects.toMatchObject({
+    message: expect.stringContaining('Add it to the dependencies'),
+  });
 });
 
 it('calls a preview whose events were cut an error, never "nothing to do"', async () => {

@@ -24,7 +24,11 @@ it('reports what changed with old and new value, what is missing, and a changed 
   const request = await fixture.request(config);
   const before = await fixture.engine.checkpoint(request);
   const { items } = await fixture.engine.drift(request);
-  expect(items.find((item) => item.urn === urn('a') && item.path === 'text')).toMatchObject({ kind: 'changed', before: 'one', after: 'three' });
+  expect(items.find((item) => item.urn === urn('a') && item.path === 'text')).toMatchObject({
+    kind: 'changed',
+    before: 'one',
+    after: 'three',
+  });
   expect(items.filter((item) => item.urn === urn('b'))).toMatchObject([{ kind: 'missing', path: '' }]);
   expect(items.some((item) => item.urn === urn('secret') && item.kind === 'changed')).toBe(true);
   expect(items.some((item) => item.urn === urn('c'))).toBe(false);
@@ -33,9 +37,18 @@ it('reports what changed with old and new value, what is missing, and a changed 
 });
 
 it('reports what an apply of the same artifact would still change', async () => {
-  const { items } = await fixture.engine.drift(await fixture.request({ ...config, files: { ...config.files, c: 'drei' } }));
+  const { items } = await fixture.engine.drift(
+    await fixture.request({ ...config, files: { ...config.files, c: 'drei' } }),
+  );
   expect(items.filter(({ kind }) => kind === 'pending-change')).toEqual([
-    { urn: urn('c'), type: 'pulumi-nodejs:dynamic:Resource', path: 'text', kind: 'pending-change', before: 'three', after: 'drei' },
+    {
+      urn: urn('c'),
+      type: 'pulumi-nodejs:dynamic:Resource',
+      path: 'text',
+      kind: 'pending-change',
+      before: 'three',
+      after: 'drei',
+    },
   ]);
 });
 

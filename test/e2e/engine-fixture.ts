@@ -67,9 +67,12 @@ export async function openEngineFixture(engineDir?: string): Promise<EngineFixtu
     output: () => output,
     async files() {
       const names = (await readdir(filesDir)).filter((name) => name !== 'log').sort();
-      return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await readFile(join(filesDir, name), 'utf8')])));
+      const files: Record<string, string> = {};
+      for (const name of names) files[name] = await readFile(join(filesDir, name), 'utf8');
+      return files;
     },
-    log: async () => (await readFile(join(filesDir, 'log'), 'utf8').catch(() => '')).split('\n').filter((line) => line !== ''),
+    log: async () =>
+      (await readFile(join(filesDir, 'log'), 'utf8').catch(() => '')).split('\n').filter((line) => line !== ''),
     async request(config, more = {}) {
       const runId = `run-${(runs += 1)}`;
       const runDir = join(dir, runId);
@@ -85,7 +88,9 @@ export async function openEngineFixture(engineDir?: string): Promise<EngineFixtu
         identity: { backend: `file://${stateDir}`, organization: 'organization', project: 'files', stack: 'test' },
         settings: { encryptionSalt },
         passphrase: PASSPHRASE,
-        config: Object.fromEntries(Object.entries(config).map(([key, value]) => [key, { value, secret: key === 'secret' }])),
+        config: Object.fromEntries(
+          Object.entries(config).map(([key, value]) => [key, { value, secret: key === 'secret' }]),
+        ),
         environment: { FILES_DIR: filesDir },
         targets: [],
         timeoutMs: 120_000,

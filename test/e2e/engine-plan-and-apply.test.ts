@@ -13,7 +13,12 @@ it('applies exactly what a preview of a new stack showed, and then has nothing t
 
   const preview = await fixture.engine.preview(request);
   expect(preview.summary).toEqual({ create: 4 });
-  expect(preview.changes.map(({ name, op }) => `${op} ${name}`).sort()).toEqual(['create a', 'create b', 'create files-test', 'create secret']);
+  expect(preview.changes.map(({ name, op }) => `${op} ${name}`).sort()).toEqual([
+    'create a',
+    'create b',
+    'create files-test',
+    'create secret',
+  ]);
   expect(await fixture.files()).toEqual({});
   expect(await fixture.engine.checkpoint(request)).toMatchObject({ hash: 'absent' });
 
@@ -21,32 +26,51 @@ it('applies exactly what a preview of a new stack showed, and then has nothing t
   expect(applied).toMatchObject({ summary: { create: 4 }, checkpoint: { resources: 5, pendingOperations: [] } });
   expect(await fixture.files()).toEqual({ a: 'one', b: 'two', secret: 'hush hush' });
 
-  const again = await fixture.engine.preview(await fixture.request({ files: { a: 'one', b: 'two' }, secret: 'hush hush' }));
+  const again = await fixture.engine.preview(
+    await fixture.request({ files: { a: 'one', b: 'two' }, secret: 'hush hush' }),
+  );
   expect(again).toMatchObject({ changes: [], summary: { same: 4 } });
 });
 
 it('shows an update, a secret that changes, a replacement and a delete each for what it is', async () => {
-  const request = await fixture.request({ files: { a: 'uno', c: 'three' }, renamed: { c: 'sea' }, secret: 'other words' });
+  const request = await fixture.request({
+    files: { a: 'uno', c: 'three' },
+    renamed: { c: 'sea' },
+    secret: 'other words',
+  });
   const preview = await fixture.engine.preview(request);
   const change = (name: string) => preview.changes.find((candidate) => candidate.name === name);
-  expect(change('a')).toMatchObject({ op: 'update', diffs: [{ path: 'text', kind: 'update', before: 'one', after: 'uno' }] });
-  expect(change('secret')).toMatchObject({ op: 'update', diffs: [{ path: 'text', before: '[secret]', after: '[secret]' }] });
+  expect(change('a')).toMatchObject({
+    op: 'update',
+    diffs: [{ path: 'text', kind: 'update', before: 'one', after: 'uno' }],
+  });
+  expect(change('secret')).toMatchObject({
+    op: 'update',
+    diffs: [{ path: 'text', before: '[secret]', after: '[secret]' }],
+  });
   expect(change('b')).toMatchObject({ op: 'delete' });
   expect(change('c')).toMatchObject({ op: 'create' });
   await fixture.engine.apply({ ...request, plan: preview.plan, gate: allow });
   expect(await fixture.files()).toEqual({ a: 'uno', sea: 'three', secret: 'other words' });
 
-  const renaming = await fixture.engine.preview(await fixture.request({ files: { a: 'uno', c: 'three' }, secret: 'other words' }));
+  const renaming = await fixture.engine.preview(
+    await fixture.request({ files: { a: 'uno', c: 'three' }, secret: 'other words' }),
+  );
   const [replaced] = renaming.changes.filter(({ op }) => op === 'replace');
   expect(replaced).toMatchObject({ name: 'c', diffs: [{ path: 'name', replaces: true, before: 'sea', after: 'c' }] });
 });
 
 it('never lets a secret out: not by output, changes or plan', async () => {
-  const request = await fixture.request({ files: { a: 'uno', c: 'three' }, renamed: { c: 'sea' }, secret: 'a third secret' });
+  const request = await fixture.request({
+    files: { a: 'uno', c: 'three' },
+    renamed: { c: 'sea' },
+    secret: 'a third secret',
+  });
   const preview = await fixture.engine.preview(request);
   const said = `${fixture.output()}${JSON.stringify(preview.changes)}${preview.plan.toString('utf8')}`;
   expect(said).toContain('update');
-  for (const secret of ['hush hush', 'other words', 'a third secret', request.passphrase]) expect(said).not.toContain(secret);
+  for (const secret of ['hush hush', 'other words', 'a third secret', request.passphrase])
+    expect(said).not.toContain(secret);
 });
 
 it('lists what is not known before the apply', async () => {
@@ -73,6 +97,10 @@ it('touches only the resources it is told to', async () => {
 it('names the exact versions of everything that takes part', async () => {
   const { programDir } = await fixture.request({});
   const versions = await fixture.engine.versions(programDir);
-  expect(versions).toMatchObject({ engine: expect.stringMatching(/^v3\./), node: process.version, sdk: expect.stringMatching(/^3\./) });
+  expect(versions).toMatchObject({
+    engine: expect.stringMatching(/^v3\./),
+    node: process.version,
+    sdk: expect.stringMatching(/^3\./),
+  });
   expect(versions['host']).toMatch(/^sha256:/);
 });

@@ -53,7 +53,9 @@ it('changes nothing when the program asks for more than the plan allows', async 
   const approved = await fixture.request({ files: { a: 'two' } });
   const { plan } = await fixture.engine.preview(approved);
   const other = await fixture.request({ files: { a: 'three', b: 'new' } });
-  const thrown: unknown = await fixture.engine.apply({ ...other, plan, gate: async () => [] }).catch((error: unknown) => error);
+  const thrown: unknown = await fixture.engine
+    .apply({ ...other, plan, gate: async () => [] })
+    .catch((error: unknown) => error);
   expect(thrown).toMatchObject({ reason: 'PlanStale', message: expect.stringContaining('violates plan') });
   expect(await fixture.files()).toEqual({ a: 'one' });
 });

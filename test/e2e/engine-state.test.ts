@@ -15,14 +15,23 @@ afterAll(() => fixture.close());
 
 const stateFile = () => join(fixture.stateDir, '.pulumi/stacks/files/test.json');
 
+interface StateFile {
+  checkpoint: { latest: { resources: Resource[]; pending_operations?: object[] } };
+}
+
+interface Resource {
+  urn: string;
+  inputs: Record<string, unknown>;
+}
+
 /** Leaves in the state what an engine leaves that was killed while it created `name`. */
 async function leavePendingCreate(name: string) {
-  const state = JSON.parse(await readFile(stateFile(), 'utf8'));
+  const state: StateFile = JSON.parse(await readFile(stateFile(), 'utf8'));
   const { latest } = state.checkpoint;
-  const sample = latest.resources.find((resource: { urn: string }) => resource.urn === urn('a'));
-  const { id: _id, outputs: _outputs, ...resource } = sample;
-  const inputs = { ...sample.inputs, name, text: 'made by a killed run' };
-  latest.pending_operations = [...(latest.pending_operations ?? []), { type: 'creating', resource: { ...resource, urn: urn(name), inputs } }];
+  const sample = latest.resources.find((resource) => resource.urn === urn('a'));
+  const inputs = { ...sample?.inputs, name, text: 'made by a killed run' };
+  const resource = { ...sample, urn: urn(name), inputs, id: undefined, outputs: undefined };
+  latest.pending_operations = [...(latest.pending_operations ?? []), { type: 'creating', resource }];
   await writeFile(stateFile(), JSON.stringify(state));
 }
 
@@ -34,7 +43,10 @@ it('reports a foreign lock as such, and applies once the lock of a dead run is r
   const request = await fixture.request(config);
   const { plan } = await fixture.engine.preview(request);
   const apply = () => fixture.engine.apply({ ...request, plan, gate: async () => [] });
-  await expect(apply()).rejects.toMatchObject({ reason: 'StateLocked', message: expect.stringContaining('plumb-dead') });
+  await expect(apply()).rejects.toMatchObject({
+    reason: 'StateLocked',
+    message: expect.stringContaining('plumb-dead'),
+  });
   expect(await fixture.engine.releaseOwnLock(request, ['other'])).toContain('root@plumb-dead');
   expect(await fixture.engine.releaseOwnLock(request, ['dead'])).toBeUndefined();
   await expect(apply()).resolves.toMatchObject({ checkpoint: { pendingOperations: [] } });
@@ -47,7 +59,9 @@ it('keeps a pending create until a person answers, and clears it then', async ()
   const request = await fixture.request(config);
   expect(await fixture.engine.checkpoint(request)).toMatchObject({ pendingOperations: pending });
   expect(await fixture.engine.refresh(request, [])).toMatchObject({ pendingOperations: pending });
-  const cleared = await fixture.engine.refresh(await fixture.request(config), [{ urn: urn('ghost'), answer: 'clear', by: 'ann' }]);
+  const cleared = await fixture.engine.refresh(await fixture.request(config), [
+    { urn: urn('ghost'), answer: 'clear', by: 'ann' },
+  ]);
   expect(cleared.pendingOperations).toEqual([]);
 });
 
@@ -55,16 +69,25 @@ it('imports a pending create that did happen, by the id a person gives', async (
   await leavePendingCreate('found');
   await writeFile(join(fixture.filesDir, 'found'), 'made by a killed run');
   const before = await fixture.engine.checkpoint(await fixture.request(config));
-  const imported = await fixture.engine.refresh(await fixture.request(config), [{ urn: urn('found'), answer: 'import', id: 'found', by: 'ann' }]);
+  const imported = await fixture.engine.refresh(await fixture.request(config), [
+    { urn: urn('found'), answer: 'import', id: 'found', by: 'ann' },
+  ]);
   expect(imported).toMatchObject({ resources: before.resources + 1, pendingOperations: [] });
-  const { changes } = await fixture.engine.preview(await fixture.request({ ...config, files: { ...config.files, found: 'made by a killed run' } }));
+  const { changes } = await fixture.engine.preview(
+    await fixture.request({ ...config, files: { ...config.files, found: 'made by a killed run' } }),
+  );
   expect(changes).toEqual([]);
 });
 
 it('says so when the id a person gives names nothing', async () => {
   await leavePendingCreate('lost');
-  const refreshed = fixture.engine.refresh(await fixture.request(config), [{ urn: urn('lost'), answer: 'import', id: 'nothing', by: 'ann' }]);
-  await expect(refreshed).rejects.toMatchObject({ reason: 'PendingOperations', message: expect.stringContaining('nothing exists under the id') });
+  const refreshed = fixture.engine.refresh(await fixture.request(config), [
+    { urn: urn('lost'), answer: 'import', id: 'nothing', by: 'ann' },
+  ]);
+  await expect(refreshed).rejects.toMatchObject({
+    reason: 'PendingOperations',
+    message: expect.stringContaining('nothing exists under the id'),
+  });
 });
 
 it('stalls on a state that another passphrase encrypts', async () => {

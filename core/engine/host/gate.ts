@@ -23,7 +23,10 @@ export function askGate(path: string, timeoutMs = GATE_TIMEOUT_MS): Promise<stri
   return new Promise((resolve, reject) => {
     let text = '';
     const socket = connect(path);
-    const timer = setTimeout(() => socket.destroy(new Error(`the worker did not answer within ${timeoutMs} ms`)), timeoutMs);
+    const timer = setTimeout(
+      () => socket.destroy(new Error(`the worker did not answer within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
     socket.setEncoding('utf8');
     socket.on('data', (piece: string) => {
       text += piece;
@@ -35,7 +38,7 @@ export function askGate(path: string, timeoutMs = GATE_TIMEOUT_MS): Promise<stri
       try {
         resolve(parseAnswer(text));
       } catch (error) {
-        reject(error);
+        reject(error instanceof Error ? error : new Error(String(error)));
       }
     });
   });

@@ -17,7 +17,14 @@ async function installed(path: string, manifest: object) {
 }
 
 it('gives a program the credentials of its run and nothing that is private to the engine or to us', () => {
-  const engine = { PULUMI_CONFIG_PASSPHRASE: 'p', PULUMI_BACKEND_URL: 'u', PLUMBLINE_GATE: 'g', PGUSER: 'plan', PULUMI_HOME: 'h', UNSET: undefined };
+  const engine = {
+    PULUMI_CONFIG_PASSPHRASE: 'p',
+    PULUMI_BACKEND_URL: 'u',
+    PLUMBLINE_GATE: 'g',
+    PGUSER: 'plan',
+    PULUMI_HOME: 'h',
+    UNSET: undefined,
+  };
   expect(programEnvironment(engine)).toEqual({ PGUSER: 'plan', PULUMI_HOME: 'h' });
 });
 

@@ -9,21 +9,26 @@ export interface RequiredPackage {
   server: string;
 }
 
-interface Manifest {
-  name?: string;
-  version?: string;
-  pulumi?: { resource?: boolean; name?: string; version?: string; server?: string };
-}
+type Manifest = Record<string, unknown>;
 
 /** Nested `node_modules` deeper than this are no real installation. */
 const MAX_DEPTH = 8;
 
+function isManifest(value: unknown): value is Manifest {
+  return typeof value === 'object' && value !== null;
+}
+
 function readManifest(folder: string): Manifest | undefined {
   try {
-    return JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    const manifest: unknown = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
+    return isManifest(manifest) ? manifest : undefined;
   } catch {
     return undefined;
   }
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 function listFolders(folder: string): string[] {
@@ -37,16 +42,19 @@ function listFolders(folder: string): string[] {
 /** Folders of all packages below one `node_modules`, scoped ones included. */
 function packageFolders(modules: string): string[] {
   return listFolders(modules).flatMap((name) =>
-    name.startsWith('@') ? listFolders(join(modules, name)).map((inner) => join(modules, name, inner)) : [join(modules, name)],
+    name.startsWith('@')
+      ? listFolders(join(modules, name)).map((inner) => join(modules, name, inner))
+      : [join(modules, name)],
   );
 }
 
 function requiredPackage(manifest: Manifest): RequiredPackage | undefined {
-  if (manifest.pulumi?.resource !== true) return undefined;
-  const name = manifest.pulumi.name ?? manifest.name?.replace(/^@[^/]+\//, '');
-  const version = manifest.pulumi.version ?? manifest.version;
+  const pulumi = manifest['pulumi'];
+  if (!isManifest(pulumi) || pulumi['resource'] !== true) return undefined;
+  const name = text(pulumi['name']) ?? text(manifest['name'])?.replace(/^@[^/]+\//, '');
+  const version = text(pulumi['version']) ?? text(manifest['version']);
   if (name === undefined || version === undefined) return undefined;
-  return { name, version: version.startsWith('v') ? version : `v${version}`, server: manifest.pulumi.server ?? '' };
+  return { name, version: version.startsWith('v') ? version : `v${version}`, server: text(pulumi['server']) ?? '' };
 }
 
 function collect(folder: string, depth: number, found: Map<string, RequiredPackage>): void {

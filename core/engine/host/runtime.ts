@@ -1,6 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
 import { dirname } from 'node:path';
-import { status, type handleServerStreamingCall, type handleUnaryCall, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  status,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import language from '@pulumi/pulumi/proto/language_pb.js';
 import type * as languageTypes from '@pulumi/pulumi/proto/language_pb.js';
 import plugin from '@pulumi/pulumi/proto/plugin_pb.js';
@@ -107,7 +112,10 @@ const installDependencies: handleServerStreamingCall<
   languageTypes.InstallDependenciesResponse
 > = (call) => {
   // Emitted rather than thrown: this is how grpc-js ends a stream with a status.
-  call.emit('error', { code: status.PERMISSION_DENIED, details: 'Plumbline installs dependencies before the run, by the lock file' });
+  call.emit('error', {
+    code: status.PERMISSION_DENIED,
+    details: 'Plumbline installs dependencies before the run, by the lock file',
+  });
 };
 
 /** The LanguageRuntime service (pulumi/proto/language.proto) for Node.js programs. */

@@ -23,9 +23,12 @@ switch (behaviour) {
     break;
 }
 
-const made = Object.entries(files).map(([key, text]) => new TextFile(key, { name: renamed[key] ?? key, text }, { protect }));
+const made = Object.entries(files).map(
+  ([key, text]) => new TextFile(key, { name: renamed[key] ?? key, text }, { protect }),
+);
 const [first] = made;
-if (config.getBoolean('follow') && first) new TextFile('follower', { name: 'follower', text: pulumi.interpolate`${first.size} characters` });
+if (config.getBoolean('follow') && first)
+  new TextFile('follower', { name: 'follower', text: pulumi.interpolate`${first.size} characters` });
 const secret = config.getSecret('secret');
 if (secret !== undefined) new TextFile('secret', { name: 'secret', text: secret });
 

@@ -43,7 +43,11 @@ export class TextFile extends pulumi.dynamic.Resource {
   declare readonly text: pulumi.Output<string>;
   declare readonly size: pulumi.Output<number>;
 
-  constructor(name: string, inputs: { name: string; text: pulumi.Input<string> }, options?: pulumi.CustomResourceOptions) {
+  constructor(
+    name: string,
+    inputs: { name: string; text: pulumi.Input<string> },
+    options?: pulumi.CustomResourceOptions,
+  ) {
     super(provider, name, { size: undefined, ...inputs }, options);
   }
 }
