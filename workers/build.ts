@@ -102,7 +102,7 @@ export async function buildWorker(
       },
     }),
     registry: (credentials) => client.withCredentials(credentials),
-    dependencies: createDependencies(config, own),
+    dependencies: createDependencies(config, toolchain.engine.pulumi, own),
     ring: ring.ring,
     proveDead: deathProof(identity),
     driftChecks: new Map(),

@@ -14,13 +14,13 @@ import type { Schema } from '#core/store/schema.ts';
 /** A registry as a worker sees it: names are resolved, content is fetched. */
 export type Registry = Resolver & Fetcher;
 
-/** Puts `node_modules` for a program in place and says which digest it has. */
+/** Finds or installs what a program needs: `node_modules` with its digest, and a folder of provider plugins. */
 export type Dependencies = (request: {
   tenant: string;
   runId: string;
   programDir: string;
   signal: AbortSignal;
-}) => Promise<{ digest: string; nodeModules: string | undefined }>;
+}) => Promise<{ digest: string; nodeModules: string | undefined; plugins: string | undefined }>;
 
 /** Who this worker process is; recorded on every lease. */
 export interface WorkerIdentity {

@@ -3,6 +3,7 @@ import { cp, mkdir, rm, symlink, access } from 'node:fs/promises';
 import { join, resolve, sep } from 'node:path';
 import { stalled } from '#core/domain/errors.ts';
 import { parseRepository } from '#core/domain/reference.ts';
+import { runFolders } from '#core/engine/environment.ts';
 import { readProject } from '#core/engine/project.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
@@ -39,6 +40,13 @@ function programFolder(artifactDir: string, path: string): string {
   throw stalled('SpecInvalid', `spec.source.path ${JSON.stringify(path)} leaves the artifact; name a folder inside it`);
 }
 
+/** The engine looks for plugins in its home only. */
+async function linkPlugins(runDir: string, plugins: string): Promise<void> {
+  const { pulumiHome } = runFolders(runDir);
+  await mkdir(pulumiHome, { recursive: true, mode: 0o700 });
+  await symlink(plugins, join(pulumiHome, 'plugins'));
+}
+
 /** Copies the program, checks it may run at all, and puts its dependencies in place. The caller deletes `runDir`. */
 export async function prepareWorkspace(
   deps: WorkerDeps,
@@ -59,8 +67,9 @@ export async function prepareWorkspace(
     await cp(source, programDir, { recursive: true, verbatimSymlinks: true });
     const project = await readProject(programDir);
     const found = await deps.dependencies({ tenant: run.tenant, runId: run.id, programDir, signal });
-    const readOnlyDirs = found.nodeModules === undefined ? [] : [found.nodeModules];
     if (found.nodeModules !== undefined) await symlink(found.nodeModules, join(programDir, 'node_modules'));
+    if (found.plugins !== undefined) await linkPlugins(runDir, found.plugins);
+    const readOnlyDirs = [found.nodeModules, found.plugins].filter((dir) => dir !== undefined);
     return { runDir, programDir, project: project.name, dependencies: found.digest, readOnlyDirs };
   } catch (error) {
     await rm(runDir, { recursive: true, force: true });
