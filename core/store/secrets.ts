@@ -35,6 +35,7 @@ export async function putSecret(
       .where('tenant', '=', tenant)
       .where(
         sql<boolean>`(spec->'credentials'->>'plan' = ${name} or spec->'credentials'->>'apply' = ${name}
+          or spec->'source'->>'credentials' = ${name}
           or exists (select from jsonb_each(coalesce(spec->'pulumi'->'secrets', '{}')) as used where used.value->>'secret' = ${name}))`,
       )
       .returning('id')
