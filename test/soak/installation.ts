@@ -68,6 +68,12 @@ function killIfThere(pid: number): boolean {
   }
 }
 
+/** Waits for its end: one that is dying would be taken for a running one. */
+async function killServer(pid: number): Promise<void> {
+  process.kill(pid, 'SIGKILL');
+  while (killIfThere(pid)) await delay(10);
+}
+
 /** A state is written down shortly before its processes start. */
 const APPEAR_MS = 5000;
 
@@ -155,11 +161,11 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
         case 'registry':
           return await killProcess(victim);
         case 'redis':
-          process.kill(servers.redis.pid, 'SIGKILL');
+          await killServer(servers.redis.pid);
           servers.redis = await startRedis(redisOptions);
           return 'redis';
         case 'postgres':
-          process.kill(servers.postgres.pid, 'SIGKILL');
+          await killServer(servers.postgres.pid);
           servers.postgres = await startPostgres(pgOptions);
           await untilReady(url);
           return 'postgres';
