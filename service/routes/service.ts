@@ -46,7 +46,7 @@ export function serviceRoutes(app: App, deps: RouteDeps): void {
       schema: { tags: ['service'], description: 'Prometheus text; for a token of the whole installation' },
     },
     async (_request, reply) =>
-      reply.type(deps.metrics.registry.contentType).send(await deps.metrics.registry.metrics()),
+      reply.type(deps.metrics.contentType).send(await deps.metrics.scrape(deps.db, deps.ring)),
   );
 
   app.get('/openapi.json', { config: { route: 'openapi' }, schema: { tags: ['service'], security: [] } }, () =>
