@@ -40,6 +40,9 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
   });
   // Without a listener an idle connection that breaks ends the process.
   pool.on('error', (error) => options.onConnectionError?.(error));
+  // The pool takes its own listener away while a connection is in use: one that breaks between two queries of a transaction
+  // would end the process. The next query on it fails, which is how the transaction learns of it.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return new Kysely<Schema>({ dialect: new PostgresDialect({ pool }), plugins: [storablePlugin()] });
 }
 
