@@ -25,8 +25,6 @@ interface Scene {
   lease: HeldLease;
   stack: StackRow;
   desiredKey: string | undefined;
-  /** The database's clock when the scene was loaded. */
-  now: Date;
 }
 
 async function theRun(scene: Scene, runId: string): Promise<RunRow> {
@@ -100,7 +98,7 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
   const { deps, lease, stack } = scene;
   switch (action.type) {
     case 'resolve':
-      return await resolveSource(deps, lease, stack, scene.now);
+      return await resolveSource(deps, lease, stack);
     case 'cancel':
       return await end(scene, action.runId, 'canceled', `canceled by ${action.by}`, action.by);
     case 'supersede':
@@ -172,7 +170,7 @@ async function settle(scene: Scene, action: Action, error: ReconcileError): Prom
   }
   const message = deps.scrubber.scrub(error.message);
   deps.logger.warn({ err: error, stack: stack.id, reason: error.reason, action: action.type }, 'step failed');
-  const patch = action.type === 'resolve' ? { source_due_at: sourceRetryAt(scene), handled_seq: stack.requested_seq } : {};
+  const patch = action.type === 'resolve' ? { source_due_at: clockPlus(sourceRetryMs(scene)), handled_seq: stack.requested_seq } : {};
   const seen = stack.conditions.some((condition) => condition.reason === error.reason && condition.message === message);
   await record(deps, lease, {
     outcome: { type: 'failed', kind: error.kind, reason: error.reason, message },
@@ -182,12 +180,12 @@ async function settle(scene: Scene, action: Action, error: ReconcileError): Prom
   return action.type === 'resolve' ? 'go-on' : 'stop';
 }
 
-/** A source that failed is asked again after the retry interval, or its own when that is shorter. */
-function sourceRetryAt(scene: Scene): Date {
+/** A source that failed is asked again after the retry interval, or its own when that is shorter, from the failure on. */
+function sourceRetryMs(scene: Scene): number {
   const { spec } = scene.stack;
   const retryMs = parseDuration(spec.retry?.interval ?? DEFAULTS.retryInterval);
   const intervalMs = parseDuration(spec.source.interval ?? DEFAULTS.sourceInterval);
-  return new Date(scene.now.getTime() + Math.min(retryMs, intervalMs));
+  return Math.min(retryMs, intervalMs);
 }
 
 const STOP_RETRY_MS = 10_000;
@@ -198,7 +196,7 @@ async function steps(deps: WorkerDeps, lease: HeldLease): Promise<void> {
     if (loaded === undefined) return;
     const { stack, snapshot } = loaded;
     const action = decide(snapshot);
-    const scene = { deps, lease, stack, desiredKey: snapshot.desiredKey, now: snapshot.now };
+    const scene = { deps, lease, stack, desiredKey: snapshot.desiredKey };
     if (action.type === 'rest') {
       // Resuming or answering asks again, so a request that cannot be served now is not kept open.
       const deaf = stack.spec.suspend === true || (snapshot.run === undefined && snapshot.pending.open > 0);

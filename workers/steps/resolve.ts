@@ -1,11 +1,12 @@
 import { parseDuration } from '#core/domain/duration.ts';
-import { stalled } from '#core/domain/errors.ts';
+import { stalled, transient } from '#core/domain/errors.ts';
 import { formatRevision, parseRepository } from '#core/domain/reference.ts';
 import { DEFAULTS, type SourceRef, type StackSpec } from '#core/domain/manifest.ts';
 import { selectTag } from '#core/oci/semver.ts';
 import type { Reason } from '#core/domain/reason.ts';
 import type { Repository } from '#core/oci/port.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
+import { clock, clockPlus } from '#core/store/clock.ts';
 import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
 import { seeRevision } from '#core/store/revisions.ts';
 import type { StackPatch, StackRow } from '#core/store/stacks.ts';
@@ -19,7 +20,8 @@ async function wantedReference(registry: Registry, repository: Repository, ref: 
   if (ref.semver === undefined) return ref.tag ?? 'latest';
   const tag = selectTag(await registry.tags(repository, signal), ref.semver);
   if (tag === undefined) {
-    throw stalled('SourceNotFound', `no tag of ${repository.host}/${repository.name} is in the range ${ref.semver}; push one or change spec.source.ref`);
+    // Like a missing tag: whatever is missing may be pushed any moment.
+    throw transient('SourceNotFound', `no tag of ${repository.host}/${repository.name} is in the range ${ref.semver}; push one or change spec.source.ref`);
   }
   return tag;
 }
@@ -48,10 +50,10 @@ function sightings(stack: StackRow, next: { digest: string; revision: string; re
   return [{ type: 'TagMoved', reason: 'TagMoved', severity: 'warning', message, data }, ...events];
 }
 
-/** Polls are spread by up to a tenth of the interval, so that stacks made together do not ask together. */
-export function nextPollAt(spec: StackSpec, now: Date, random: number): Date {
+/** Milliseconds to the next poll, spread by up to a tenth, so that stacks made together do not ask together. */
+function pollMs(spec: StackSpec): number {
   const interval = parseDuration(spec.source.interval ?? DEFAULTS.sourceInterval);
-  return new Date(now.getTime() + interval * (1 - random / 10));
+  return Math.ceil(interval * (1 - Math.random() / 10));
 }
 
 const SOURCE_FAILURES: ReadonlySet<Reason> = new Set([
@@ -79,7 +81,7 @@ async function afterSourceFailure(deps: WorkerDeps, stack: StackRow): Promise<Pi
  * Asks the configured registry what the source names now and writes the answer down. Requests that arrive meanwhile are
  * not lost: only those counted before the question are marked as handled.
  */
-export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: StackRow, now: Date): Promise<void> {
+export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: StackRow): Promise<void> {
   const { source } = stack.spec;
   const repository = parseRepository(source.repository);
   const registry = await sourceRegistry(deps, stack);
@@ -94,8 +96,9 @@ export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: S
       ...patch,
       resolved_digest: descriptor.digest,
       resolved_revision: revision,
-      resolved_at: now,
-      source_due_at: nextPollAt(stack.spec, now, Math.random()),
+      resolved_at: clock(),
+      // From the answer on: a registry that takes longer than the interval must not be all the stack ever does.
+      source_due_at: clockPlus(pollMs(stack.spec)),
       handled_seq: stack.requested_seq,
     },
     events,
