@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import { inject } from 'vitest';
 import { loadConfig, type Config } from '#core/config.ts';
 import type { Role, StackSpec } from '#core/domain/manifest.ts';
+import { canonicalJson } from '#core/domain/plan.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import type { DriftItemView, EventView, RunDetailView, RunView, StackView } from '#core/domain/view.ts';
 import { createArtifactStore } from '#core/oci/cache.ts';
@@ -67,6 +68,10 @@ export interface TestPlumbline {
   /** The dependencies of a second worker. */
   secondWorker(change?: Partial<WorkerDeps>): WorkerDeps;
   stackId(name: string): Promise<string>;
+  /** Stops the registry, or starts it again where it was. */
+  registryAway(away: boolean): Promise<void>;
+  /** The key of a plan's state in the fake engine. */
+  identityOf(plan: RunDetailView['plan']): string;
   view(name: string): Promise<StackView>;
   runs(name: string): Promise<RunView[]>;
   run(name: string, number: number): Promise<RunDetailView>;
@@ -113,7 +118,7 @@ function workerDeps(config: Config, database: TestDatabase, parts: Pick<WorkerDe
     identity: { id: `test-${randomUUID().slice(0, 8)}`, tenant, bootId: 'test-boot', pidNamespace: 'test' },
     artifacts: createArtifactStore({ dir: join(config.dataDir, 'cache/artifacts') }),
     registry: (credentials) => client.withCredentials(credentials),
-    dependencies: async () => ({ digest: 'none', nodeModules: undefined }),
+    dependencies: async () => ({ digest: 'none', nodeModules: undefined, plugins: undefined }),
     proveDead: async () => false,
     driftChecks: new Map(),
   };
@@ -174,7 +179,7 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
   const receivers = await ask<{ items: { hook: string }[] }>('GET', `/v1/tenants/${tenant}/receivers`);
   const hook = { url: `${url}${receivers.items[0]?.hook}`, secret: HOOK_SECRET };
   const notifications = options.webhook === false ? [] : [{ url: hook.url, headers: { Authorization: `Bearer ${HOOK_SECRET}` } }];
-  const registry = await startRegistry({ dir: join(dir, 'registry'), notifications });
+  let registry = await startRegistry({ dir: join(dir, 'registry'), notifications });
   const registryHost = `127.0.0.1:${registry.port}`;
   const config = loadConfig({ ...baseEnv, PLUMBLINE_PLAIN_HTTP_REGISTRIES: registryHost });
   const deps = workerDeps(config, database, { engine, ring: ring.ring, masterKey, scrubber, logger, shutdown: shutdown.signal }, tenant);
@@ -226,6 +231,11 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
     },
     secret: async (name, data) => void (await ask('POST', '/v1/apply', { manifests: [manifest('Secret', name, { data })] })),
     person: (name, role = 'approver') => makeToken(database, tenant, role, name),
+    async registryAway(away) {
+      if (away) await registry.close();
+      else registry = await startRegistry({ dir: join(dir, 'registry'), notifications, port: registry.port });
+    },
+    identityOf: (plan) => canonicalJson(plan?.bound['identity']),
     secondWorker: (change = {}) => ({ ...deps, identity: { ...deps.identity, id: `second-${randomUUID().slice(0, 8)}` }, ...change }),
     async stackId(name) {
       const { id } = await database.db.selectFrom('stacks').select('id').where('name', '=', name).executeTakeFirstOrThrow();

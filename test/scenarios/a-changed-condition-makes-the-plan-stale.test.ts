@@ -27,12 +27,17 @@ async function rotate(name: string): Promise<void> {
   await db.updateTable('secrets').set((row) => ({ version: row('version', '+', 1) })).where('name', '=', name).execute();
 }
 
+function otherDependencies(): void {
+  const { dependencies } = plumbline.deps;
+  plumbline.deps.dependencies = async (request) => ({ ...(await dependencies(request)), digest: 'sha256:other' });
+}
+
 const CHANGES: [string, string, () => Promise<void> | void][] = [
   ['the state', 'checkpoint', () => void (plumbline.engine.only().state['web'] = { size: 7 })],
   ['the plan credentials', 'credentials.plan', () => rotate('plan-key')],
   ['the apply credentials', 'credentials.apply', () => rotate('apply-key')],
   ['the engine', 'versions.engine', () => void (plumbline.engine.versions = async () => ({ engine: 'other' }))],
-  ['the dependencies', 'dependencies', () => void (plumbline.deps.dependencies = async () => ({ digest: 'sha256:other', nodeModules: undefined }))],
+  ['the dependencies', 'dependencies', otherDependencies],
 ];
 
 for (const [what, path, change] of CHANGES) {
