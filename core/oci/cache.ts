@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { stalled } from '#core/domain/errors.ts';
+import { ReconcileError, stalled } from '#core/domain/errors.ts';
 import { isDigest, type Repository } from '#core/domain/reference.ts';
 import { readArtifact, type Artifact, type ProgramLayer } from './artifact.ts';
 import { evict } from './cache-eviction.ts';
@@ -93,7 +93,7 @@ async function readProgram(request: FetchRequest): Promise<Extract<Artifact, { t
 function assertSize(layers: readonly ProgramLayer[], limit: number, what: string): void {
   const size = layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   if (size > limit) {
-    throw stalled('ArtifactTooLarge', `${what} has ${size} bytes of layers, more than the allowed ${limit}`);
+    throw stalled('ArtifactTooLarge', `${what} has ${size} bytes of layers, more than the allowed ${limit}; leave files out with .sourceignore and push again, or raise PLUMBLINE_MAX_ARTIFACT_MB of the worker`);
   }
 }
 
@@ -108,6 +108,25 @@ async function download(request: FetchRequest, descriptor: Descriptor, file: str
   }
 }
 
+/** Unpacking knows what is wrong with an archive, not whose it is. */
+function named(error: unknown, what: string): unknown {
+  if (!(error instanceof ReconcileError)) return error;
+  const { kind, reason, message } = error;
+  return new ReconcileError({ kind, reason, message: `${what}: ${message}`, cause: error });
+}
+
+/** Unpacks layers into `tree`, one after the other, each deleted once it is done. @returns the bytes of the tree. */
+async function unpack(layers: readonly ProgramLayer[], layerFile: (index: number) => string, tree: string, limits: ArtifactLimits, signal: AbortSignal) {
+  const unpacker = createUnpacker(tree, limits);
+  for (const [index, layer] of layers.entries()) {
+    const bytes: AsyncIterable<Uint8Array> = createReadStream(layerFile(index), { signal });
+    if (layer.type === 'file') await unpacker.addFile(layer.path, bytes);
+    else await unpacker.addArchive({ ...layer, bytes, size: layer.descriptor.size }, signal);
+    await rm(layerFile(index));
+  }
+  return (await unpacker.finish()).unpackedBytes;
+}
+
 /** Builds a complete entry in `scratch`; layers are on disk and checked before the first is opened. */
 async function build(request: FetchRequest, scratch: string, limits: ArtifactLimits): Promise<Record<string, string>> {
   const program = await readProgram(request);
@@ -117,14 +136,9 @@ async function build(request: FetchRequest, scratch: string, limits: ArtifactLim
   await mkdir(tree, { mode: 0o700 });
   const layerFile = (index: number) => join(scratch, `layer-${index}`);
   for (const [index, layer] of program.layers.entries()) await download(request, layer.descriptor, layerFile(index));
-  const unpacker = createUnpacker(tree, limits);
-  for (const [index, layer] of program.layers.entries()) {
-    const bytes: AsyncIterable<Uint8Array> = createReadStream(layerFile(index), { signal: request.signal });
-    if (layer.type === 'file') await unpacker.addFile(layer.path, bytes);
-    else await unpacker.addArchive({ ...layer, bytes, size: layer.descriptor.size }, request.signal);
-    await rm(layerFile(index));
-  }
-  const { unpackedBytes } = await unpacker.finish();
+  const unpackedBytes = await unpack(program.layers, layerFile, tree, limits, request.signal).catch((error: unknown) => {
+    throw named(error, what);
+  });
   const { annotations, format } = program;
   await writeFile(
     join(scratch, RECORD),

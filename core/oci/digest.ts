@@ -57,6 +57,6 @@ export async function* checked(
 function mismatch(expected: Expected, why: string) {
   return stalled(
     'DigestMismatch',
-    `${expected.what} is not ${expected.digest}: ${why}; push it again or check the registry`,
+    `${expected.what} is not ${expected.digest}: ${why}; check the registry, push it again, then \`plumb reconcile\``,
   );
 }

@@ -27,7 +27,7 @@ export interface EntryTable {
 /** Why an entry is never unpacked, as a ReconcileError that stalls. */
 export function unpackRefused(name: string, why: string): ReconcileError {
   const shown = JSON.stringify(name.length > 120 ? `${name.slice(0, 120)}…` : name);
-  return stalled('UnpackRefused', `the archive holds ${shown}, ${why}; nothing of it was used`);
+  return stalled('UnpackRefused', `the archive holds ${shown}, ${why}; nothing of it was used. Take it out and push again`);
 }
 
 /** Two names that one file system or another takes for the same. */
@@ -92,7 +92,7 @@ export function createEntryTable(limits: ArtifactLimits): EntryTable {
     if (entries.size >= limits.maxEntries) {
       throw stalled(
         'ArtifactTooLarge',
-        `the archive holds more than the allowed ${limits.maxEntries} files and folders`,
+        `the archive holds more than the allowed ${limits.maxEntries} files and folders; leave some out with .sourceignore and push again, or raise PLUMBLINE_MAX_ENTRIES of the worker`,
       );
     }
     entries.set(foldedKey(entry.path), entry);

@@ -55,7 +55,7 @@ const Head = Type.Object({
 });
 
 function notManifest(what: string, why: string) {
-  return stalled('ArtifactInvalid', `${what} is no manifest Plumbline can read: ${why}`);
+  return stalled('ArtifactInvalid', `${what} is no manifest Plumbline can read: ${why}; check what was pushed and the registry`);
 }
 
 /**
@@ -71,7 +71,7 @@ export function checkManifest(
   if (digest !== undefined && !hasDigest(bytes, digest)) {
     throw stalled(
       'DigestMismatch',
-      `the manifest of ${what} does not match ${digest}; push it again or check the registry`,
+      `the manifest of ${what} does not match ${digest}; check the registry, push it again, then \`plumb reconcile\``,
     );
   }
   const head = parseJson(bytes);

@@ -23,9 +23,12 @@ export interface Unpacker {
   finish(): Promise<{ unpackedBytes: number }>;
 }
 
-function tooLarge(what: string, limit: number) {
-  return stalled('ArtifactTooLarge', `${what} more than the allowed ${limit} bytes`);
+function tooLarge(what: string, limit: number, next: string) {
+  return stalled('ArtifactTooLarge', `${what} more than the allowed ${limit} bytes; ${next}`);
 }
+
+const fileTooLarge = (path: string, limit: number) =>
+  tooLarge(`${path} has`, limit, 'leave it out with .sourceignore and push again');
 
 /** Counts unpacked bytes over all layers and stops at the limits. */
 function createMeter(limits: ArtifactLimits) {
@@ -36,10 +39,13 @@ function createMeter(limits: ArtifactLimits) {
       const before = total;
       for await (const chunk of bytes) {
         total += chunk.byteLength;
-        if (total > limits.maxUnpackedBytes) throw tooLarge('the unpacked artifact has', limits.maxUnpackedBytes);
+        if (total > limits.maxUnpackedBytes) {
+          const next = 'leave files out with .sourceignore and push again, or raise PLUMBLINE_MAX_UNPACKED_MB of the worker';
+          throw tooLarge('the unpacked artifact has', limits.maxUnpackedBytes, next);
+        }
         const fresh = total - before;
         if (fresh > RATIO_FLOOR && fresh > storedBytes * limits.maxRatio) {
-          const why = `unpacks to more than ${limits.maxRatio} times its size, as a bomb does`;
+          const why = `unpacks to more than ${limits.maxRatio} times its size, as a bomb does; leave out what is empty space and push again`;
           throw stalled('ArtifactTooLarge', `the archive ${why}`);
         }
         yield chunk;
@@ -67,7 +73,7 @@ function createWriter(dir: string, limits: ArtifactLimits) {
       for await (const chunk of bytes) {
         if (!(chunk instanceof Uint8Array)) throw new TypeError('an archive entry yielded something that is no bytes');
         size += chunk.byteLength;
-        if (size > limits.maxFileBytes) throw tooLarge(`${path} has`, limits.maxFileBytes);
+        if (size > limits.maxFileBytes) throw fileTooLarge(path, limits.maxFileBytes);
         await handle.writeFile(chunk);
       }
       await handle.chmod((mode & 0o755) | 0o600);
@@ -100,7 +106,7 @@ export function createUnpacker(dir: string, limits: ArtifactLimits): Unpacker {
     switch (type) {
       case 'file':
       case 'contiguous-file':
-        if (size > limits.maxFileBytes) throw tooLarge(`${name} has`, limits.maxFileBytes);
+        if (size > limits.maxFileBytes) throw fileTooLarge(name, limits.maxFileBytes);
         return writer.file(table.addFile(name), entry, mode);
       case 'directory': {
         const path = table.addDirectory(name);
