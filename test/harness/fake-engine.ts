@@ -21,7 +21,7 @@ export interface FakeProgram {
 
 /** Where a test may step in: it runs before the operation does anything. */
 export interface FakeHooks {
-  preview?: (signal: AbortSignal) => Promise<void>;
+  preview?: ((signal: AbortSignal) => Promise<void>) | undefined;
   /** Before the gate, when the engine would hold its lock. */
   gate?: (() => Promise<void>) | undefined;
   /** After the gate, before the first change. */

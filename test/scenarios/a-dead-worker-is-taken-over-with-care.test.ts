@@ -1,4 +1,5 @@
 import { afterEach, expect, it } from 'vitest';
+import { transient } from '#core/domain/errors.ts';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
 import { reconcile } from '../../workers/reconcile.ts';
 
@@ -40,6 +41,33 @@ it('two workers that look at the same stack at once make one run', async () => {
   expect(plumbline.engine.calls).toMatchObject({ preview: 1, apply: 1 });
 });
 
+it('a worker that is told to stop in the middle of a plan or an apply leaves it to the next, which finds out first', async () => {
+  plumbline = await startTestPlumbline({ workers: false, webhook: false });
+  await plumbline.push({ resources: { web: { size: 1 } } });
+  await plumbline.stack('shop', { approval: { mode: 'auto' } });
+  const stackId = await plumbline.stackId('shop');
+  for (const phase of ['preview', 'apply'] as const) {
+    const stop = new AbortController();
+    plumbline.engine.hooks[phase] = async (signal) => {
+      stop.abort(new Error('the worker stops'));
+      if (signal.aborted) throw transient('Interrupted', 'the engine was interrupted');
+    };
+    await reconcile(plumbline.secondWorker({ shutdown: stop.signal }), stackId);
+    plumbline.engine.hooks[phase] = undefined;
+  }
+  await plumbline.until('the end', async () => {
+    await reconcile(plumbline.deps, stackId);
+    return (await plumbline.view('shop')).status.applied ?? undefined;
+  });
+  expect((await plumbline.runs('shop')).map((run) => `${run.state} ${run.reason}`)).toEqual([
+    'applied null',
+    'errored Interrupted',
+    'errored Interrupted',
+  ]);
+  expect(plumbline.engine.calls.refresh).toBe(1);
+  expect(plumbline.engine.log).toEqual(['create web']);
+});
+
 it('a worker that died without a process of a run is taken over when its lease ends, not before', async () => {
   const run = await waiting();
   await diedHolding('run', null, 3000);
@@ -75,6 +103,8 @@ it('one that died in a drift check is a question as well', async () => {
 
 async function diedApplying() {
   const run = await waiting();
+  // Held until the test is ready, so that no worker of the test looks too early.
+  await diedHolding('run', null, 60_000);
   await plumbline.database.db.updateTable('runs').set({ state: 'applying' }).where('number', '=', run.number).execute();
   return run;
 }
