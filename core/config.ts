@@ -14,6 +14,10 @@ export const ConfigSchema = Type.Object({
     default: '',
     description: 'Data folder: embedded PostgreSQL and Redis, states, caches. Empty: `$XDG_STATE_HOME/plumbline`.',
   }),
+  PLUMBLINE_CACHE: Type.String({
+    default: '',
+    description: 'Folder of what can be fetched again: artifacts, program dependencies, provider plugins, by tenant. Empty: `cache` in the data folder.',
+  }),
   PLUMBLINE_KEY_FILE: Type.String({
     default: '',
     description:
@@ -75,6 +79,7 @@ type RawConfig = Static<typeof ConfigSchema>;
 /** Settings with every default filled in; paths are absolute. */
 export interface Config extends RawConfig {
   dataDir: string;
+  cacheDir: string;
   keyFile: string;
   plainHttpRegistries: string[];
 }
@@ -96,9 +101,11 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   const home = homedir();
   const state = env['XDG_STATE_HOME'] || join(home, '.local', 'state');
   const settings = env['XDG_CONFIG_HOME'] || join(home, '.config');
+  const dataDir = value.PLUMBLINE_DATA || join(state, 'plumbline');
   return {
     ...value,
-    dataDir: value.PLUMBLINE_DATA || join(state, 'plumbline'),
+    dataDir,
+    cacheDir: value.PLUMBLINE_CACHE || join(dataDir, 'cache'),
     keyFile: value.PLUMBLINE_KEY_FILE || join(settings, 'plumbline', 'master.key'),
     plainHttpRegistries: value.PLUMBLINE_PLAIN_HTTP_REGISTRIES.split(',').filter((host) => host !== ''),
   };

@@ -2,10 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '#core/config.ts';
-import { ensureToolchain } from '../toolchain/setup.ts';
+import { ensureToolchain, type Toolchain } from '../toolchain/setup.ts';
 import { heading, say, step } from './demo/print.ts';
 import { startParts, type Parts } from './demo/processes.ts';
 import { tell } from './demo/story.ts';
+import { warmDependencies } from './demo/warm.ts';
 
 /** Resolves at the first Ctrl-C or SIGTERM. */
 function interruption(): Promise<'interrupted'> {
@@ -21,8 +22,7 @@ async function leaveRunning(parts: Parts, dir: string, interrupted: Promise<unkn
   await interrupted;
 }
 
-async function play(interrupted: Promise<'interrupted'>, keep: boolean): Promise<number> {
-  heading('Set-up');
+async function setUp(signal: AbortSignal): Promise<Toolchain> {
   // The demo's own parts, whatever the shell is configured for.
   const toolchain = await ensureToolchain(
     loadConfig({
@@ -30,6 +30,16 @@ async function play(interrupted: Promise<'interrupted'>, keep: boolean): Promise
       PLUMBLINE_TOOLCHAIN: process.env['PLUMBLINE_TOOLCHAIN'],
     }),
   );
+  await step("the program's dependencies, by its lock file", () => warmDependencies(toolchain, signal));
+  return toolchain;
+}
+
+async function play(interrupted: Promise<'interrupted'>, keep: boolean): Promise<number> {
+  heading('Set-up');
+  const stopping = new AbortController();
+  void interrupted.then(() => stopping.abort());
+  const toolchain = await Promise.race([setUp(stopping.signal), interrupted]);
+  if (toolchain === 'interrupted') return 130;
   const dir = await mkdtemp(join(tmpdir(), 'plumbline-demo-'));
   const from = performance.now();
   let parts: Parts | undefined;

@@ -7,7 +7,7 @@ import { createPulumiEngine } from '#core/engine/pulumi.ts';
 import { bootId, isNamespaceEmpty, ownPidNamespace } from '#core/engine/namespace.ts';
 import { checkIsolation } from '#core/engine/isolation.ts';
 import { createLogger } from '#core/logger.ts';
-import { createArtifactStore } from '#core/oci/cache.ts';
+import { createArtifactStore, type ArtifactStore } from '#core/oci/cache.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
 import { createRing } from '#core/queue.ts';
 import { createScrubber } from '#core/scrubber.ts';
@@ -56,6 +56,18 @@ async function requireIsolation(config: Config): Promise<void> {
   if (problem !== undefined) throw new Error(`${problem} Or set PLUMBLINE_ISOLATION=none and accept that a dead worker is never proved dead.`);
 }
 
+/** The cache of artifacts in the data folder, with the configured limits. */
+export function openArtifacts(config: Config): ArtifactStore {
+  return createArtifactStore({
+    dir: join(config.cacheDir, 'artifacts'),
+    limits: {
+      maxCompressedBytes: config.PLUMBLINE_MAX_ARTIFACT_MB * MIB,
+      maxUnpackedBytes: config.PLUMBLINE_MAX_UNPACKED_MB * MIB,
+      maxEntries: config.PLUMBLINE_MAX_ENTRIES,
+    },
+  });
+}
+
 /** Connects a worker to everything it needs; of `own`, the process's environment, only PATH and certificates are read. */
 export async function buildWorker(
   config: Config,
@@ -73,7 +85,7 @@ export async function buildWorker(
     engineDir: toolchain.engine.dir,
     nodePath: process.execPath,
     isolation: config.PLUMBLINE_ISOLATION,
-    hiddenDirs: [config.dataDir, dirname(config.keyFile)],
+    hiddenDirs: [config.dataDir, config.cacheDir, dirname(config.keyFile)],
     maxOutputBytes: config.PLUMBLINE_MAX_OUTPUT_KB * KIB,
     scrubber,
     ownEnvironment: own,
@@ -93,14 +105,7 @@ export async function buildWorker(
     masterKey,
     identity,
     engine,
-    artifacts: createArtifactStore({
-      dir: join(config.dataDir, 'cache/artifacts'),
-      limits: {
-        maxCompressedBytes: config.PLUMBLINE_MAX_ARTIFACT_MB * MIB,
-        maxUnpackedBytes: config.PLUMBLINE_MAX_UNPACKED_MB * MIB,
-        maxEntries: config.PLUMBLINE_MAX_ENTRIES,
-      },
-    }),
+    artifacts: openArtifacts(config),
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: createDependencies(config, toolchain.engine.pulumi, own),
     ring: ring.ring,

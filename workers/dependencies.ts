@@ -13,14 +13,14 @@ const INSTALL_MS = 10 * 60_000;
 export function createDependencies(config: Config, engine: string, own: Record<string, string | undefined>): Dependencies {
   const run = createToolRunner({
     isolation: config.PLUMBLINE_ISOLATION,
-    hiddenDirs: [config.dataDir, dirname(config.keyFile)],
+    hiddenDirs: [config.dataDir, config.cacheDir, dirname(config.keyFile)],
   });
   return async ({ tenant, programDir, signal }) => {
     const npmCli = await findNpmCli(process.execPath, own['PATH'] ?? '');
     if (npmCli === undefined) throw stalled('DependenciesFailed', 'npm is not on the PATH of the worker; install it beside Node.js');
     const found = await ensureDependencies({
       programDir,
-      cacheDir: join(config.dataDir, 'cache/dependencies', tenant),
+      cacheDir: join(config.cacheDir, 'dependencies', tenant),
       node: process.execPath,
       npmCli,
       userConfig: config.PLUMBLINE_NPM_USERCONFIG === '' ? undefined : config.PLUMBLINE_NPM_USERCONFIG,
@@ -31,7 +31,7 @@ export function createDependencies(config: Config, engine: string, own: Record<s
     });
     const plugins = await ensurePlugins({
       plugins: requiredPlugins(found.nodeModules ?? join(programDir, 'node_modules')),
-      cacheDir: join(config.dataDir, 'cache/plugins', tenant),
+      cacheDir: join(config.cacheDir, 'plugins', tenant),
       engine,
       own,
       signal,

@@ -33,6 +33,11 @@ export function inheritedEnvironment(): Record<string, string> {
   return Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])));
 }
 
+/** Program dependencies are kept from demo to demo: they are a cache, and only the demo's. */
+export function demoCacheDir(toolchain: Toolchain): string {
+  return join(toolchain.dir, 'demo-cache');
+}
+
 async function startService(env: Record<string, string>, logs: string, port: number) {
   const token = Promise.withResolvers<string>();
   const service = startProcess('service', [join(root, 'service/main.ts')], {
@@ -90,6 +95,7 @@ export async function startParts(dir: string, toolchain: Toolchain): Promise<Par
     const env = {
       ...inheritedEnvironment(),
       PLUMBLINE_DATA: join(dir, 'data'),
+      PLUMBLINE_CACHE: demoCacheDir(toolchain),
       PLUMBLINE_KEY_FILE: join(dir, 'key/master.key'),
       DATABASE_URL: database.url,
       REDIS_URL: redis.url,

@@ -116,7 +116,7 @@ function workerDeps(config: Config, database: TestDatabase, parts: Pick<WorkerDe
     db: database.db,
     config,
     identity: { id: `test-${randomUUID().slice(0, 8)}`, tenant, bootId: 'test-boot', pidNamespace: 'test' },
-    artifacts: createArtifactStore({ dir: join(config.dataDir, 'cache/artifacts') }),
+    artifacts: createArtifactStore({ dir: join(config.cacheDir, 'artifacts') }),
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: async () => ({ digest: 'none', nodeModules: undefined, plugins: undefined }),
     proveDead: async () => false,
