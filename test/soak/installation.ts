@@ -68,10 +68,11 @@ function killIfThere(pid: number): boolean {
   }
 }
 
-/** Waits for its end: one that is dying would be taken for a running one. */
-async function killServer(pid: number): Promise<void> {
-  process.kill(pid, 'SIGKILL');
-  while (killIfThere(pid)) await delay(10);
+/** Waits for its end, since one that is dying would be taken for a running one, and ends our use of it. */
+async function killServer(server: { pid: number; stop(): Promise<void> }): Promise<void> {
+  process.kill(server.pid, 'SIGKILL');
+  while (killIfThere(server.pid)) await delay(10);
+  await server.stop();
 }
 
 /** A state is written down shortly before its processes start. */
@@ -161,11 +162,11 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
         case 'registry':
           return await killProcess(victim);
         case 'redis':
-          await killServer(servers.redis.pid);
+          await killServer(servers.redis);
           servers.redis = await startRedis(redisOptions);
           return 'redis';
         case 'postgres':
-          await killServer(servers.postgres.pid);
+          await killServer(servers.postgres);
           servers.postgres = await startPostgres(pgOptions);
           await untilReady(url);
           return 'postgres';

@@ -12,6 +12,8 @@ export interface SoakOptions {
   seed: number;
   /** A fixed sample instead of the shuffled matrix. */
   plan?: { victim: Victim; moment: Moment }[];
+  /** Ends the soak before the next kill. */
+  signal?: AbortSignal;
   onKill(report: KillReport): void;
 }
 
@@ -43,7 +45,7 @@ export async function runSoak(options: SoakOptions): Promise<KillReport[]> {
     const plan = options.plan ?? killPlan(options.kills * 3, random);
     let hits = 0;
     for (const [index, kill] of plan.entries()) {
-      if (hits >= options.kills) break;
+      if (hits >= options.kills || options.signal?.aborted === true) break;
       desired = nextDesired(desired, index + 1, random);
       const report = await playKill({ installation, cloud }, { ...kill, number: index + 1, desired }, random);
       if (report.killed !== undefined) hits += 1;

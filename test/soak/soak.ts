@@ -11,7 +11,10 @@ async function main(): Promise<void> {
   const { values } = parseArgs({ options: { kills: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } } });
   const toolchain = await ensureToolchain(loadConfig({}));
   const dir = await mkdtemp(join(tmpdir(), 'plumbline-soak-'));
+  const stopping = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stopping.abort());
   const reports = await runSoak({
+    signal: stopping.signal,
     dir,
     toolchain,
     kills: Number(values.kills),
