@@ -32,12 +32,12 @@ it('a push whose job was flushed is found by the sweep', async () => {
   const { promise, resolve } = Promise.withResolvers<void>();
   plumbline.engine.hooks.apply = () => promise;
   await plumbline.push({ resources: { web: { size: 2 } } });
-  await plumbline.untilRun('shop', ['applying'], 1);
+  const second = await plumbline.untilRun('shop', ['applying'], 1);
   const last = await plumbline.push({ resources: { web: { size: 3 } } });
   await plumbline.until('the hook', async () => ((await plumbline.view('shop')).status.reconcileRequested ? true : undefined));
   await client.flushall();
   resolve();
-  const run = await plumbline.untilRun('shop', ['applied'], 2);
+  const run = await plumbline.untilRun('shop', ['applied'], second.number);
   expect(run.digest).toBe(last);
   expect(last).not.toBe(first);
   expect(plumbline.engine.log).toEqual(['create web', 'update web', 'update web']);
