@@ -95,6 +95,7 @@ async function main(args: string[]): Promise<void> {
   );
   const dir = await mkdtemp(join(tmpdir(), 'plumbline-bench-'));
   let parts: Parts | undefined;
+  let done = false;
   try {
     say('starting PostgreSQL (ours and the managed one), Redis, service, registry and worker');
     parts = await startParts(dir, toolchain);
@@ -103,12 +104,14 @@ async function main(args: string[]): Promise<void> {
     const results = await measure(dir, toolchain, parts, signal, runs);
     const ratios = Object.fromEntries(results.map((result) => [result.key, Number(ratioOf(result).ratio.toFixed(3))]));
     process.stdout.write(json ? `${JSON.stringify({ ratios })}\n` : `${results.map(ratioLine).join('\n')}\n`);
+    done = true;
   } catch (error) {
     // What was aborted says only that it was.
     throw ending.signal.aborted ? ending.signal.reason : error;
   } finally {
     await parts?.stop();
-    await rm(dir, { recursive: true, force: true });
+    if (done) await rm(dir, { recursive: true, force: true });
+    else say(`logs are kept in ${dir}/logs`);
   }
 }
 
