@@ -1,8 +1,16 @@
+import { once } from 'node:events';
 import { afterEach, expect, it } from 'vitest';
+import { transient } from '#core/domain/errors.ts';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
 
 let plumbline: TestPlumbline;
 afterEach(() => plumbline.close());
+
+/** What the engine does until it is told to stop. */
+async function untilInterrupted(signal: AbortSignal): Promise<never> {
+  await once(signal, 'abort');
+  throw transient('Interrupted', 'the engine was interrupted');
+}
 
 it('a waiting plan is canceled, and a new revision is planned as ever', async () => {
   plumbline = await startTestPlumbline();
@@ -22,7 +30,7 @@ it('a run is interrupted while it plans, and what the stack does next is not', a
   plumbline.engine.hooks.preview = async (signal) => {
     if (canceled) return;
     canceled = true;
-    await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    await untilInterrupted(signal);
   };
   await plumbline.push({ resources: { web: { size: 1 } } });
   const run = await plumbline.untilRun('shop', ['planning']);
@@ -40,7 +48,7 @@ it('a run is interrupted while it applies: what it did is found out before the n
   plumbline = await startTestPlumbline();
   await plumbline.stack('shop', { approval: { mode: 'auto' } });
   plumbline.engine.hooks.apply = async (signal) => {
-    await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+    await untilInterrupted(signal);
   };
   await plumbline.push({ resources: { web: { size: 1 } } });
   const run = await plumbline.untilRun('shop', ['applying']);

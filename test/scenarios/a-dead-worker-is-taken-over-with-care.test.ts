@@ -95,7 +95,7 @@ it('one that died in a drift check is a question as well', async () => {
   await plumbline.applied('shop');
   await plumbline.untilCondition('shop', 'Drifted', 'NotDrifted');
   await diedHolding('drift', '4026532999');
-  await plumbline.untilCondition('shop', 'Drifted', 'HolderUnknown');
+  expect((await plumbline.untilCondition('shop', 'Drifted', 'HolderUnknown')).message).toContain('dead-worker');
   await plumbline.post('shop', 'unlock', { confirmDead: true });
   await plumbline.post('shop', 'drift/check');
   await plumbline.untilCondition('shop', 'Drifted', 'NotDrifted');

@@ -4,7 +4,7 @@ import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts'
 let plumbline: TestPlumbline;
 afterEach(() => plumbline.close());
 
-it('it is tried again with growing pauses, then rests; the next stack is unharmed; a new revision counts anew', async () => {
+it('is tried again with growing pauses, then rests; the next stack is unharmed; a new revision counts anew', async () => {
   plumbline = await startTestPlumbline();
   await plumbline.stack('shop', { approval: { mode: 'auto' } });
   await plumbline.stack('blog', { approval: { mode: 'auto' }, pulumi: { stack: 'blog' } });

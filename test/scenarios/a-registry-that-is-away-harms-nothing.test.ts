@@ -23,12 +23,13 @@ it('a waiting plan is kept and can be applied, and the stack is as it was when t
 
 it('an applied stack is ready again when the registry is back, without a run', async () => {
   plumbline = await startTestPlumbline();
-  await plumbline.stack('shop', { approval: { mode: 'auto' } });
+  const source = { repository: `oci://${plumbline.registryHost}/infra/shop`, ref: { tag: 'prod' }, interval: '1s' };
+  await plumbline.stack('shop', { source, approval: { mode: 'auto' } });
   await plumbline.push({ resources: { web: { size: 1 } } });
   await plumbline.untilRun('shop', ['applied']);
   await plumbline.registryAway(true);
-  await plumbline.post('shop', 'reconcile');
   await plumbline.untilCondition('shop', 'Ready', 'SourceUnreachable');
   await plumbline.registryAway(false);
   await plumbline.until('ready again', async () => ((await plumbline.condition('shop', 'Ready'))?.status === 'True' ? true : undefined));
+  expect(plumbline.engine.calls.preview).toBe(1);
 });

@@ -50,5 +50,5 @@ it('an approval whose job was flushed is applied', async () => {
   const waiting = await plumbline.untilRun('shop', ['awaiting_approval']);
   await plumbline.approve('shop', waiting);
   await client.flushall();
-  await plumbline.untilRun('shop', ['applied']);
+  expect(await plumbline.untilRun('shop', ['applied'])).toMatchObject({ number: waiting.number });
 });

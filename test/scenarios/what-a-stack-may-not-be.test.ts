@@ -41,7 +41,7 @@ it('an artifact that is no Pulumi program is refused', async () => {
   plumbline = await startTestPlumbline();
   await plumbline.stack('shop');
   await plumbline.push({ 'Pulumi.yaml': 'name: shop\nruntime: nodejs\nbackend: {url: "s3://elsewhere"}\n', 'program.json': '{"resources":{}}' });
-  await refused('ProgramInvalid');
+  expect(await refused('ProgramInvalid')).toContain('backend');
 });
 
 async function applied() {
