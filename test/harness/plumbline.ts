@@ -103,6 +103,8 @@ export interface TestOptions {
   /** False: the registry does not post to the service. */
   webhook?: boolean;
   config?: Record<string, string>;
+  /** Milliseconds `until` waits; 20 s by default. */
+  waitMs?: number;
 }
 
 async function makeToken(database: TestDatabase, tenant: string, role: Role = 'admin', name: string = role) {
@@ -270,14 +272,15 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
       );
     },
     async until(what, wanted) {
-      const end = performance.now() + WAIT_MS;
+      const { waitMs = WAIT_MS } = options;
+      const end = performance.now() + waitMs;
       while (performance.now() < end) {
         const found = await wanted();
         if (found !== undefined) return found;
         await delay(50);
         if (options.workers !== false) await sweep();
       }
-      throw new Error(`waited ${WAIT_MS / 1000} s in vain for ${what}`);
+      throw new Error(`waited ${waitMs / 1000} s in vain for ${what}`);
     },
     untilRun: (name, states, after = 0) =>
       plumbline.until(`a run of ${name} in ${states.join(' or ')}`, async () => {
