@@ -58,10 +58,16 @@ export async function pushProgramLayer(source: BadSource, bytes: Uint8Array, tag
   return { manifest: await pushRaw(source, manifest, tag), layer: layer.digest };
 }
 
-const onDisk = (source: BadSource, kind: '_blobs' | '_manifests', digest: string) => join(source.folder, kind, ...digest.split(':'));
+const onDisk = (source: BadSource, kind: '_blobs' | '_manifests', digest: string) =>
+  join(source.folder, kind, ...digest.split(':'));
 
 /** Changes what the registry has on its disk, behind its back. */
-export async function spoil(source: BadSource, kind: '_blobs' | '_manifests', digest: string, change: (bytes: Buffer) => Buffer): Promise<void> {
+export async function spoil(
+  source: BadSource,
+  kind: '_blobs' | '_manifests',
+  digest: string,
+  change: (bytes: Buffer) => Buffer,
+): Promise<void> {
   const file = onDisk(source, kind, digest);
   await writeFile(file, change(await readFile(file)));
 }
@@ -129,14 +135,20 @@ export async function openVictim(plumbline: TestPlumbline, name: string): Promis
 
   return {
     async refuses(push, complaint) {
-      const before = { applied: (await plumbline.view(name)).status.applied, calls: runCalls(plumbline), log: plumbline.engine.log.length };
+      const before = {
+        applied: (await plumbline.view(name)).status.applied,
+        calls: runCalls(plumbline),
+        log: plumbline.engine.log.length,
+      };
       await push(source);
       await expectComplaint(complaint);
       const [newest] = (await plumbline.runs(name)).filter((run) => run.operation !== 'drift');
       expect(newest).toMatchObject({ state: 'errored', reason: complaint.reason });
       expect((await plumbline.view(name)).status.applied).toEqual(before.applied);
       expect(runCalls(plumbline)).toEqual(before.calls);
-      await plumbline.until('nothing to be left on disk', async () => ((await leftovers(source)).length === 0 ? true : undefined));
+      await plumbline.until('nothing to be left on disk', async () =>
+        (await leftovers(source)).length === 0 ? true : undefined,
+      );
 
       size += 1;
       await advance();

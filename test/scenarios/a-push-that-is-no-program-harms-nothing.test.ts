@@ -2,7 +2,17 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DOCKER_TAR_GZIP, EMPTY_CONFIG, OCI_IMAGE_CONFIG, OCI_INDEX, OCI_TAR_GZIP } from '#core/oci/media-types.ts';
 import { makeTar, type TarItem } from '#core/oci/test-tar.ts';
-import { moveTagOnDisk, openVictim, pushProgramLayer, pushRaw, sourceOf, spoil, type BadSource, type Complaint, type Victim } from '../harness/bad-source.ts';
+import {
+  moveTagOnDisk,
+  openVictim,
+  pushProgramLayer,
+  pushRaw,
+  sourceOf,
+  spoil,
+  type BadSource,
+  type Complaint,
+  type Victim,
+} from '../harness/bad-source.ts';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
 import { imageManifest, pushBlob, putManifest } from '../harness/raw-registry.ts';
 
@@ -18,14 +28,20 @@ beforeAll(async () => {
 });
 afterAll(() => plumbline.close());
 
+const expectRefused: Victim['refuses'] = (push, complaint) => victim.refuses(push, complaint);
+
 const archive = async (...items: TarItem[]) => gzipSync(await makeTar(items));
 
 /** Pushes an image with these types; its layers all hold one file. */
-async function pushTypes(source: BadSource, types: { config: string; layers: string[]; artifactType?: string }): Promise<string> {
+async function pushTypes(
+  source: BadSource,
+  types: { config: string; layers: string[]; artifactType?: string },
+): Promise<string> {
   const { layers: layerTypes, config: configType, ...more } = types;
   const config = await pushBlob(source.base, '{}', configType);
   const layers = [];
-  for (const type of layerTypes) layers.push(await pushBlob(source.base, await archive({ name: 'Chart.yaml', content: 'name: shop\n' }), type));
+  for (const type of layerTypes)
+    layers.push(await pushBlob(source.base, await archive({ name: 'Chart.yaml', content: 'name: shop\n' }), type));
   return pushRaw(source, imageManifest({ config, layers, ...more }));
 }
 
@@ -45,7 +61,10 @@ describe('a push that is no Pulumi program is called what it is, with what to pu
     [
       'a Helm chart',
       (source) => pushTypes(source, { config: HELM_CONFIG, layers: [HELM_CHART] }),
-      { reason: 'ArtifactInvalid', says: ['infra/shop@sha256:', 'is a Helm chart, not a Pulumi program', '`plumb push`'] },
+      {
+        reason: 'ArtifactInvalid',
+        says: ['infra/shop@sha256:', 'is a Helm chart, not a Pulumi program', '`plumb push`'],
+      },
     ],
     [
       'a container image',
@@ -54,12 +73,21 @@ describe('a push that is no Pulumi program is called what it is, with what to pu
     ],
     [
       'an artifact of an unknown kind',
-      (source) => pushTypes(source, { config: EMPTY_CONFIG, artifactType: 'application/vnd.acme.thing', layers: ['application/vnd.acme.layer'] }),
-      { reason: 'ArtifactInvalid', says: ['a layer of type application/vnd.acme.layer, which is no archive of files', '`plumb push`'] },
+      (source) =>
+        pushTypes(source, {
+          config: EMPTY_CONFIG,
+          artifactType: 'application/vnd.acme.thing',
+          layers: ['application/vnd.acme.layer'],
+        }),
+      {
+        reason: 'ArtifactInvalid',
+        says: ['a layer of type application/vnd.acme.layer, which is no archive of files', '`plumb push`'],
+      },
     ],
     [
       'an index of nothing',
-      (source) => pushRaw(source, JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] }), 'prod', OCI_INDEX),
+      (source) =>
+        pushRaw(source, JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [] }), 'prod', OCI_INDEX),
       { reason: 'ArtifactInvalid', says: ['is an index of 0 manifests and a program is exactly one', '`plumb push`'] },
     ],
     [
@@ -69,7 +97,8 @@ describe('a push that is no Pulumi program is called what it is, with what to pu
     ],
     [
       'a program in a language nobody here speaks',
-      async (source) => pushProgramLayer(source, await archive({ name: 'Pulumi.yaml', content: 'name: shop\nruntime: cobol\n' })),
+      async (source) =>
+        pushProgramLayer(source, await archive({ name: 'Pulumi.yaml', content: 'name: shop\nruntime: cobol\n' })),
       { reason: 'ProgramInvalid', says: ['runtime "cobol" is not available here', 'nodejs and yaml'] },
     ],
     [
@@ -78,7 +107,7 @@ describe('a push that is no Pulumi program is called what it is, with what to pu
       { reason: 'ProgramInvalid', says: ['Pulumi.yaml: is not valid YAML'] },
     ],
   ])('%s', async (_what, push, complaint) => {
-    await victim.refuses(push, complaint);
+    await expectRefused(push, complaint);
   });
 });
 
@@ -86,11 +115,17 @@ describe('a registry that does not hold what it says is caught:', () => {
   it('a layer whose digest differs', async () => {
     const push = async (source: BadSource) => {
       const { manifest, layer } = await pushAside(source);
-      await spoil(source, '_blobs', layer, (bytes) => Buffer.concat([bytes.subarray(0, -1), Buffer.from([(bytes.at(-1) ?? 0) ^ 1])]));
+      await spoil(source, '_blobs', layer, (bytes) =>
+        Buffer.concat([bytes.subarray(0, -1), Buffer.from([(bytes.at(-1) ?? 0) ^ 1])]),
+      );
       await moveTagOnDisk(source, manifest);
     };
-    const says = [/blob of 127\.0\.0\.1:\d+\/infra\/shop is not sha256:[0-9a-f]{64}/, /its bytes have the digest sha256:/, 'check the registry, push it again, then `plumb reconcile`'];
-    await victim.refuses(push, { reason: 'DigestMismatch', says });
+    const says = [
+      /blob of 127\.0\.0\.1:\d+\/infra\/shop is not sha256:[0-9a-f]{64}/,
+      /its bytes have the digest sha256:/,
+      'check the registry, push it again, then `plumb reconcile`',
+    ];
+    await expectRefused(push, { reason: 'DigestMismatch', says });
   });
 
   it.each<[string, (bytes: Buffer) => Buffer, string]>([
@@ -102,7 +137,7 @@ describe('a registry that does not hold what it says is caught:', () => {
       await spoil(source, '_blobs', layer, change);
       await moveTagOnDisk(source, manifest);
     };
-    await victim.refuses(push, { reason: 'DigestMismatch', says: [says, 'check the registry'] });
+    await expectRefused(push, { reason: 'DigestMismatch', says: [says, 'check the registry'] });
   });
 
   it('a manifest whose digest differs', async () => {
@@ -111,7 +146,10 @@ describe('a registry that does not hold what it says is caught:', () => {
       await spoil(source, '_manifests', manifest, (bytes) => Buffer.concat([bytes, Buffer.from(' ')]));
       await moveTagOnDisk(source, manifest);
     };
-    await victim.refuses(push, { reason: 'DigestMismatch', says: ['the manifest of', 'infra/shop@sha256:', 'check the registry, push it again'] });
+    await expectRefused(push, {
+      reason: 'DigestMismatch',
+      says: ['the manifest of', 'infra/shop@sha256:', 'check the registry, push it again'],
+    });
   });
 });
 
@@ -124,12 +162,18 @@ it('a manifest that is too large is refused by our registry, and by the worker w
     const { manifest } = await pushAside(source);
     await spoil(source, '_manifests', manifest, (bytes) => {
       const end = bytes.indexOf('\n') + 1;
-      return Buffer.concat([bytes.subarray(0, end), Buffer.from(huge(JSON.parse(bytes.subarray(end).toString())))]);
+      const fields: object = JSON.parse(bytes.subarray(end).toString());
+      return Buffer.concat([bytes.subarray(0, end), Buffer.from(huge(fields))]);
     });
     await moveTagOnDisk(source, manifest);
   };
-  const says = ['the manifest of', 'infra/shop@sha256:', 'is larger than the allowed 4194304 bytes', 'check what was pushed'];
-  await victim.refuses(push, { reason: 'ArtifactTooLarge', says });
+  const says = [
+    'the manifest of',
+    'infra/shop@sha256:',
+    'is larger than the allowed 4194304 bytes',
+    'check what was pushed',
+  ];
+  await expectRefused(push, { reason: 'ArtifactTooLarge', says });
 });
 
 it('a registry that is mended is believed again after `plumb reconcile`, with the same digest', async () => {
