@@ -26,7 +26,10 @@ export async function readAll(response: HttpResponse, limit: number, what: strin
 }
 
 function tooLarge(what: string, limit: number) {
-  return stalled('ArtifactTooLarge', `${what} is larger than the allowed ${limit} bytes; check what was pushed and the registry`);
+  return stalled(
+    'ArtifactTooLarge',
+    `${what} is larger than the allowed ${limit} bytes; check what was pushed and the registry`,
+  );
 }
 
 /** Parses JSON without trusting it; undefined when it is none. */

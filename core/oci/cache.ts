@@ -93,7 +93,10 @@ async function readProgram(request: FetchRequest): Promise<Extract<Artifact, { t
 function assertSize(layers: readonly ProgramLayer[], limit: number, what: string): void {
   const size = layers.reduce((sum, layer) => sum + layer.descriptor.size, 0);
   if (size > limit) {
-    throw stalled('ArtifactTooLarge', `${what} has ${size} bytes of layers, more than the allowed ${limit}; leave files out with .sourceignore and push again, or raise PLUMBLINE_MAX_ARTIFACT_MB of the worker`);
+    throw stalled(
+      'ArtifactTooLarge',
+      `${what} has ${size} bytes of layers, more than the allowed ${limit}; leave files out with .sourceignore and push again, or raise PLUMBLINE_MAX_ARTIFACT_MB of the worker`,
+    );
   }
 }
 
@@ -116,7 +119,13 @@ function named(error: unknown, what: string): unknown {
 }
 
 /** Unpacks layers into `tree`, one after the other, each deleted once it is done. @returns the bytes of the tree. */
-async function unpack(layers: readonly ProgramLayer[], layerFile: (index: number) => string, tree: string, limits: ArtifactLimits, signal: AbortSignal) {
+async function unpack(
+  layers: readonly ProgramLayer[],
+  layerFile: (index: number) => string,
+  tree: string,
+  limits: ArtifactLimits,
+  signal: AbortSignal,
+) {
   const unpacker = createUnpacker(tree, limits);
   for (const [index, layer] of layers.entries()) {
     const bytes: AsyncIterable<Uint8Array> = createReadStream(layerFile(index), { signal });
@@ -136,9 +145,11 @@ async function build(request: FetchRequest, scratch: string, limits: ArtifactLim
   await mkdir(tree, { mode: 0o700 });
   const layerFile = (index: number) => join(scratch, `layer-${index}`);
   for (const [index, layer] of program.layers.entries()) await download(request, layer.descriptor, layerFile(index));
-  const unpackedBytes = await unpack(program.layers, layerFile, tree, limits, request.signal).catch((error: unknown) => {
-    throw named(error, what);
-  });
+  const unpackedBytes = await unpack(program.layers, layerFile, tree, limits, request.signal).catch(
+    (error: unknown) => {
+      throw named(error, what);
+    },
+  );
   const { annotations, format } = program;
   await writeFile(
     join(scratch, RECORD),

@@ -27,7 +27,10 @@ export interface EntryTable {
 /** Why an entry is never unpacked, as a ReconcileError that stalls. */
 export function unpackRefused(name: string, why: string): ReconcileError {
   const shown = JSON.stringify(name.length > 120 ? `${name.slice(0, 120)}…` : name);
-  return stalled('UnpackRefused', `the archive holds ${shown}, ${why}; nothing of it was used. Take it out and push again`);
+  return stalled(
+    'UnpackRefused',
+    `the archive holds ${shown}, ${why}; nothing of it was used. Take it out and push again`,
+  );
 }
 
 /** Two names that one file system or another takes for the same. */

@@ -55,7 +55,10 @@ const Head = Type.Object({
 });
 
 function notManifest(what: string, why: string) {
-  return stalled('ArtifactInvalid', `${what} is no manifest Plumbline can read: ${why}; check what was pushed and the registry`);
+  return stalled(
+    'ArtifactInvalid',
+    `${what} is no manifest Plumbline can read: ${why}; check what was pushed and the registry`,
+  );
 }
 
 /**

@@ -89,7 +89,10 @@ function createReader(session: Session, timeouts: HttpTimeouts): Resolver & Fetc
       await head.discard();
       const found = fromHead(head);
       if (found !== undefined && isDigest(reference) && found.digest !== reference) {
-        throw stalled('DigestMismatch', `${nameOf(repository, reference)} was answered with ${found.digest}; check the registry`);
+        throw stalled(
+          'DigestMismatch',
+          `${nameOf(repository, reference)} was answered with ${found.digest}; check the registry`,
+        );
       }
       if (found !== undefined) return found;
       // No answer to HEAD says why; GET does, and some registries only know GET.
@@ -111,7 +114,10 @@ function createReader(session: Session, timeouts: HttpTimeouts): Resolver & Fetc
       const declared = response.header('content-length');
       if (declared !== undefined && Number(declared) !== size) {
         await response.discard();
-        throw stalled('DigestMismatch', `${what} ${digest} has ${declared} bytes, its descriptor says ${size}; check the registry, push it again, then \`plumb reconcile\``);
+        throw stalled(
+          'DigestMismatch',
+          `${what} ${digest} has ${declared} bytes, its descriptor says ${size}; check the registry, push it again, then \`plumb reconcile\``,
+        );
       }
       if (response.status !== 200)
         throw transient('SourceUnreachable', `${what} ${digest} answered ${response.status}`);

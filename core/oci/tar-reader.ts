@@ -66,5 +66,9 @@ function refusalOf(error: unknown, feeding: PromiseSettledResult<void>, compress
   if (ours instanceof ReconcileError) return ours;
   if (error instanceof Error && 'syscall' in error) return error;
   const why = met.map((each) => (each instanceof Error ? each.message : String(each))).join(', ');
-  return stalled('ArtifactInvalid', `a layer is no readable tar archive (compression ${compression}): ${why}; pack and push it again, with the media type of what it is`, error);
+  return stalled(
+    'ArtifactInvalid',
+    `a layer is no readable tar archive (compression ${compression}): ${why}; pack and push it again, with the media type of what it is`,
+    error,
+  );
 }

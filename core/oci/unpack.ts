@@ -40,7 +40,8 @@ function createMeter(limits: ArtifactLimits) {
       for await (const chunk of bytes) {
         total += chunk.byteLength;
         if (total > limits.maxUnpackedBytes) {
-          const next = 'leave files out with .sourceignore and push again, or raise PLUMBLINE_MAX_UNPACKED_MB of the worker';
+          const next =
+            'leave files out with .sourceignore and push again, or raise PLUMBLINE_MAX_UNPACKED_MB of the worker';
           throw tooLarge('the unpacked artifact has', limits.maxUnpackedBytes, next);
         }
         const fresh = total - before;
