@@ -1,5 +1,6 @@
 import { loadConfig } from '../core/config.ts';
 import { connectEmbedded } from '../toolchain/embedded.ts';
+import { endWithParent } from '../toolchain/end-with-parent.ts';
 import { ensureToolchain } from '../toolchain/setup.ts';
 import { exitWith } from '../toolchain/setup-error.ts';
 import { supervise } from '../toolchain/supervise.ts';
@@ -9,6 +10,7 @@ import { supervise } from '../toolchain/supervise.ts';
  * The first signal ends them in order, a second one at once.
  */
 async function main(): Promise<number> {
+  endWithParent();
   const config = loadConfig(process.env);
   const toolchain = await ensureToolchain(config);
   // Only from here on is there anything to stop in order; before, a signal simply ends us.

@@ -6,6 +6,7 @@ import { createScrubber } from '#core/scrubber.ts';
 import { loadMasterKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
 import { connectEmbedded } from '../toolchain/embedded.ts';
+import { endWithParent } from '../toolchain/end-with-parent.ts';
 import { buildApp } from './app.ts';
 import { prepareInstallation } from './first-start.ts';
 
@@ -14,6 +15,7 @@ const CLOSE_MS = 10_000;
 
 /** The service process: the HTTP API over PostgreSQL and Redis, the configured or the embedded ones. */
 async function main(): Promise<void> {
+  endWithParent();
   const config = loadConfig(process.env);
   const scrubber = createScrubber();
   const logger = createLogger({ level: config.PLUMBLINE_LOG_LEVEL, scrubber, name: 'service' });

@@ -121,7 +121,9 @@ function findNode() {
  */
 async function runScript(node, args) {
   const path = [dirname(node), join(root, 'node_modules', '.bin'), process.env.PATH ?? ''].join(delimiter);
-  const child = spawn(node, args, { stdio: 'inherit', detached: true, env: { ...process.env, PATH: path } });
+  // The channel is only there to be cut: what runs for long ends when we are gone (toolchain/end-with-parent.ts).
+  const stdio = ['inherit', 'inherit', 'inherit', 'ipc'];
+  const child = spawn(node, args, { stdio, detached: true, env: { ...process.env, PATH: path } });
   const lastMs = new Map();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.on(signal, () => {

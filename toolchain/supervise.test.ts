@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { checkout } from './paths.ts';
 import { supervise } from './supervise.ts';
@@ -53,6 +55,26 @@ describe('supervise', { timeout: 30_000 }, () => {
       'second ended',
       'first ended',
     ]);
+  });
+
+  it('leaves nothing behind when it is killed itself: what it ran ends in order', async () => {
+    const module = (name: string) => JSON.stringify(join(checkout, 'toolchain', name));
+    const body = `const { endWithParent } = await import(${module('end-with-parent.ts')});
+      endWithParent();
+      setInterval(() => undefined, 1000);`;
+    const orphan = await script('orphan', body);
+    const supervisor = spawn(process.execPath, [
+      '--input-type=module',
+      '-e',
+      `const { supervise } = await import(${module('supervise.ts')});
+      const never = new AbortController().signal;
+      await supervise([${JSON.stringify({ name: orphan.name, script: orphan.script })}], { stop: never, force: never });`,
+    ]);
+    await logged(/orphan started/, 1);
+    // The listener is set after the note.
+    await delay(500);
+    supervisor.kill('SIGKILL');
+    await logged(/orphan ended/, 1);
   });
 
   it('gives up with exit code 1 on a process that does not stay up', async () => {

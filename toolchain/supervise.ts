@@ -87,9 +87,13 @@ async function keep(
   return true;
 }
 
-/** In a process group of its own: a terminal's Ctrl-C goes to the supervisor alone, which ends the processes in order. */
+/**
+ * In a process group of its own: a terminal's Ctrl-C goes to the supervisor alone, which ends the processes in order. Over
+ * the channel the process hears of the supervisor's death (`endWithParent`).
+ */
 function start({ script, env }: Supervised): ChildProcess {
-  return spawn(process.execPath, [join(checkout, script)], { cwd: checkout, env, stdio: 'inherit', detached: true });
+  const stdio = ['inherit', 'inherit', 'inherit', 'ipc'] as const;
+  return spawn(process.execPath, [join(checkout, script)], { cwd: checkout, env, stdio: [...stdio], detached: true });
 }
 
 async function untilExit(child: ChildProcess): Promise<string> {

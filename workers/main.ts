@@ -2,6 +2,7 @@ import closeWithGrace from 'close-with-grace';
 import { loadConfig } from '#core/config.ts';
 import { openQueueWorker } from '#core/queue.ts';
 import { connectEmbedded } from '../toolchain/embedded.ts';
+import { endWithParent } from '../toolchain/end-with-parent.ts';
 import { ensureToolchain } from '../toolchain/setup.ts';
 import { buildWorker } from './build.ts';
 import { checkDrift } from './drift.ts';
@@ -15,6 +16,7 @@ const CLOSE_MS = GRACE_MS + 30_000;
 
 /** The worker process: takes jobs of its tenant, looks at stacks, and sweeps for what was missed. */
 async function main(): Promise<void> {
+  endWithParent();
   const config = loadConfig(process.env);
   const toolchain = await ensureToolchain(config);
   const servers = await connectEmbedded(config);
