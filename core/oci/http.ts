@@ -87,8 +87,14 @@ function codeOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** OpenSSL's code for an answer that is no TLS at all. */
+const NO_TLS = 'ERR_SSL_WRONG_VERSION_NUMBER';
+
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  if (codeOf(error) === NO_TLS || error.message.includes('wrong version number')) {
+    return 'it does not speak HTTPS (wrong version number); if plain HTTP is meant, list it in PLUMBLINE_PLAIN_HTTP_REGISTRIES';
+  }
   return error.message === '' ? (codeOf(error) ?? error.name) : error.message;
 }
 
