@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { startRegistry, type RegistryOptions } from '../../registry/server.ts';
 import { createContext, type Context } from '../context.ts';
-import { usage } from '../error.ts';
+import { failure, usage } from '../error.ts';
 
 interface ServeFlags {
   dir: string;
@@ -25,12 +25,22 @@ function notificationsOf(env: Context['env'], url: string | undefined): Registry
   return [{ name: 'plumb', url, headers: authorization === undefined ? {} : { Authorization: authorization } }];
 }
 
+async function start(options: RegistryOptions) {
+  try {
+    return await startRegistry(options);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const hint = why.includes('EADDRINUSE') ? 'choose another --port' : 'check --dir, --host and --port';
+    throw failure(`the registry cannot start: ${why}; ${hint}`, error);
+  }
+}
+
 async function serve(flags: ServeFlags, command: Command) {
   const { env, print } = createContext(command);
   const port = Number(flags.port);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw usage('--port takes a number from 0 to 65535');
   const auth = authOf(env);
-  const registry = await startRegistry({
+  const registry = await start({
     dir: flags.dir,
     host: flags.host,
     port,
