@@ -58,4 +58,6 @@ it('a run is interrupted while it applies: what it did is found out before the n
   await plumbline.post('shop', 'reconcile');
   await plumbline.untilRun('shop', ['applied'], run.number);
   expect(plumbline.engine.calls.refresh).toBe(1);
+  const events = await plumbline.events('shop');
+  expect(events.filter((event) => event.type === 'ApplyInterrupting')).toHaveLength(1);
 });

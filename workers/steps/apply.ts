@@ -137,12 +137,22 @@ async function failApply(deps: WorkerDeps, lease: HeldLease, approved: Approved,
   // The run's own signal may be what ended it.
   const checkpoint = await deps.engine.checkpoint({ ...inputs.request, signal: AbortSignal.timeout(LOOK_MS) });
   const pending = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
-  await failRun(deps, lease, run, 'applying', error, {
+  await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
     ...(checkpoint.hash !== 'absent' && { identity: JSON.stringify(plan.bound.identity) }),
     ...checkpointPatch(checkpoint),
     pending_operations: pending.length > 0 ? JSON.stringify(pending) : null,
     refresh_needed: true,
   });
+}
+
+/** The engine is asked to stop, politely first; what it did until then is found out when it is gone. */
+function sayInterrupting(deps: WorkerDeps, lease: HeldLease, run: RunRow): void {
+  const message = `run ${run.number}: interrupting the apply of ${run.revision}`;
+  record(deps, lease, {
+    run: { id: run.id, from: 'applying', to: 'interrupting', patch: { message } },
+    events: [{ type: 'ApplyInterrupting', reason: 'Interrupted', severity: 'warning', message, data: { run: run.number } }],
+    // The apply may have ended in the same moment, or the lease may be what was lost: then there is nothing to say.
+  }).catch((error: unknown) => deps.logger.info({ err: error, run: run.id }, 'the interrupt was not written down'));
 }
 
 async function runApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, approved: Approved, workspace: Workspace) {
@@ -160,12 +170,14 @@ async function runApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, app
       events: [{ type: 'ApplyStarted', message: `run ${run.number}: applying ${run.revision}`, data: { run: run.number, digest: run.digest, planDigest: run.plan_digest } }],
     });
     const gate = async () => (gateFound = await differences(deps, lease, approved, workspace, inputs));
+    inputs.request.signal.addEventListener('abort', () => sayInterrupting(deps, lease, run), { once: true });
     const result = await deps.engine.apply({ ...inputs.request, plan: approved.bytes, gate });
     return await finishApply(deps, lease, stack, approved, result);
   } catch (thrown) {
     const error = asReconcileError(thrown);
     if (error.reason === 'LeaseLost') throw error;
     const now = await getRunById(deps.db, run.id);
+    if (now?.state === 'interrupting') return await failApply(deps, lease, approved, inputs, error);
     if (now?.state !== 'applying') throw error;
     if (gateFound.length > 0) return await makeStale(deps, lease, run, 'applying', gateFound);
     if (error.reason === 'PlanStale') return await handleViolation(deps, lease, run, error);
