@@ -84,9 +84,12 @@ export interface Config extends RawConfig {
   plainHttpRegistries: string[];
 }
 
+/** A setting that is wrong; the message alone tells what to do, a stack trace would bury it. */
+export class ConfigError extends Error {}
+
 /**
  * Reads and checks the environment.
- * @throws Error naming the variable, what is wrong with it and what it takes.
+ * @throws ConfigError naming the variable, what is wrong with it and what it takes.
  */
 export function loadConfig(env: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(
@@ -96,7 +99,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   if (!Value.Check(ConfigSchema, value)) {
     const [first] = Value.Errors(ConfigSchema, value);
     const name = first?.instancePath.slice(1) ?? 'environment';
-    throw new Error(`${name} ${first?.message ?? 'is not valid'}; see docs/configuration.md`);
+    throw new ConfigError(`${name} ${first?.message ?? 'is not valid'}; see docs/configuration.md`);
   }
   const home = homedir();
   const state = env['XDG_STATE_HOME'] || join(home, '.local', 'state');

@@ -8,6 +8,7 @@ import {
 } from 'node:crypto';
 import { link, mkdir, open as openFile, readFile, realpath, rm, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { ConfigError } from './config.ts';
 
 /** The key that seals everything secret in the database. A KeyObject, so that printing it shows nothing. */
 export interface MasterKey {
@@ -37,7 +38,7 @@ async function refuseInside(file: string, dataDir: string): Promise<void> {
   const way = relative(await realPathOf(resolve(dataDir)), await realPathOf(file));
   const outside = way === '..' || way.startsWith(`..${sep}`) || isAbsolute(way);
   if (outside) return;
-  throw new Error(
+  throw new ConfigError(
     `the key file ${file} lies inside the data folder ${dataDir}: a copy of the data would hold its key. Set PLUMBLINE_KEY_FILE to a path outside`,
   );
 }
@@ -68,23 +69,23 @@ function isCode(error: unknown, code: string): boolean {
 
 /**
  * Reads the master key, and makes it at the first start.
- * @throws Error when the file lies inside the data folder, can be read by others, or does not hold 32 bytes.
+ * @throws ConfigError when the file lies inside the data folder, can be read by others, or does not hold 32 bytes.
  */
 export async function loadMasterKey(keyFile: string, dataDir: string): Promise<MasterKey> {
   const file = resolve(keyFile);
   await refuseInside(file, dataDir);
   const found = await stat(file).catch((error: unknown) => {
     if (isCode(error, 'ENOENT')) return undefined;
-    throw new Error(`the key file ${file} cannot be reached; see PLUMBLINE_KEY_FILE`, { cause: error });
+    throw new ConfigError(`the key file ${file} cannot be reached; see PLUMBLINE_KEY_FILE`, { cause: error });
   });
   if (found === undefined) await makeKeyFile(file);
   const mode = (found ?? (await stat(file))).mode & 0o777;
   if ((mode & 0o077) !== 0) {
-    throw new Error(`the key file ${file} has mode ${mode.toString(8)}, so others can read it: chmod 600 it`);
+    throw new ConfigError(`the key file ${file} has mode ${mode.toString(8)}, so others can read it: chmod 600 it`);
   }
   const bytes = await readFile(file);
   if (bytes.length !== KEY_BYTES) {
-    throw new Error(
+    throw new ConfigError(
       `the key file ${file} holds ${bytes.length} bytes, not ${KEY_BYTES}: restore the one this installation was made with`,
     );
   }

@@ -1,5 +1,6 @@
 import { loadConfig } from '../core/config.ts';
-import { connectEmbedded } from '../toolchain/embedded.ts';
+import { loadMasterKey } from '../core/secrets.ts';
+import { connectEmbedded, requireDataDir } from '../toolchain/embedded.ts';
 import { endWithParent } from '../toolchain/end-with-parent.ts';
 import { ensureToolchain } from '../toolchain/setup.ts';
 import { exitWith } from '../toolchain/setup-error.ts';
@@ -12,6 +13,9 @@ import { supervise } from '../toolchain/supervise.ts';
 async function main(): Promise<number> {
   endWithParent();
   const config = loadConfig(process.env);
+  // Told once here, not by each process at each attempt.
+  await requireDataDir(config.dataDir);
+  await loadMasterKey(config.keyFile, config.dataDir);
   const toolchain = await ensureToolchain(config);
   // Only from here on is there anything to stop in order; before, a signal simply ends us.
   const stopping = new AbortController();

@@ -5,6 +5,7 @@ import { createRing } from '#core/queue.ts';
 import { createScrubber } from '#core/scrubber.ts';
 import { loadMasterKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
+import { requireMasterKey } from '#core/store/tenants.ts';
 import { connectEmbedded } from '../toolchain/embedded.ts';
 import { endWithParent } from '../toolchain/end-with-parent.ts';
 import { buildApp } from './app.ts';
@@ -32,6 +33,7 @@ async function main(): Promise<void> {
   });
   open.push(() => db.destroy());
   await migrateToLatest(db);
+  await requireMasterKey(db, masterKey, config.keyFile);
   const ring = createRing(servers.redisUrl, logger);
   open.push(() => ring.close());
   const app = buildApp({ db, ring, masterKey, logger, scrubber, now: () => new Date() });

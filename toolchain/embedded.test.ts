@@ -3,7 +3,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { connectEmbedded } from './embedded.ts';
+import { connectEmbedded, requireDataDir } from './embedded.ts';
+import { checkout } from './paths.ts';
+
+describe('requireDataDir', () => {
+  it('names a folder that cannot be made, and the setting', async () => {
+    const file = join(checkout, 'package.json');
+    await expect(requireDataDir(join(file, 'data'))).rejects.toThrow(/package\.json.* cannot be used .*PLUMBLINE_DATA/);
+  });
+});
 
 describe('connectEmbedded', { timeout: 120_000 }, () => {
   let dataDir = '';

@@ -1,9 +1,11 @@
+import { access, constants, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../core/config.ts';
 import { keepRunning, type KeptServer } from './keep-running.ts';
 import { toolchainDirOf } from './paths.ts';
 import { startPostgres } from './postgres.ts';
 import { startRedis } from './redis.ts';
+import { SetupError } from './setup-error.ts';
 
 /** Where the database and Redis of this configuration are. */
 export interface EmbeddedServers {
@@ -34,6 +36,19 @@ export async function connectEmbedded(config: Settings): Promise<EmbeddedServers
   } catch (error) {
     await postgres?.stop();
     throw error;
+  }
+}
+
+/** Makes the data folder, for nobody else's eyes. @throws SetupError when it cannot be made or written */
+export async function requireDataDir(dataDir: string): Promise<void> {
+  try {
+    await mkdir(dataDir, { recursive: true, mode: 0o700 });
+    await access(dataDir, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new SetupError(`the data folder ${dataDir} cannot be used (${why}): set PLUMBLINE_DATA to a folder that can be written`, {
+      cause: error,
+    });
   }
 }
 

@@ -15,6 +15,7 @@ import { loadMasterKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
 import { ensureInstallation } from '#core/store/installation.ts';
 import type { LeaseRow } from '#core/store/leases.ts';
+import { requireMasterKey } from '#core/store/tenants.ts';
 import type { EmbeddedServers } from '../toolchain/embedded.ts';
 import type { Toolchain } from '../toolchain/setup.ts';
 import { createDependencies } from './dependencies.ts';
@@ -81,6 +82,7 @@ export async function buildWorker(
   const masterKey = await loadMasterKey(config.keyFile, config.dataDir);
   const db = openDatabase(servers.databaseUrl, { maxConnections: 10 });
   await migrateToLatest(db);
+  await requireMasterKey(db, masterKey, config.keyFile);
   const engine = createPulumiEngine({
     engineDir: toolchain.engine.dir,
     nodePath: process.execPath,

@@ -1,4 +1,5 @@
 import type { Selectable } from 'kysely';
+import { ConfigError } from '../config.ts';
 import { canonicalJson } from '../domain/plan.ts';
 import { openTenantKey, type MasterKey, type TenantKey } from '../secrets.ts';
 import { inTransaction, type Queryable } from './database.ts';
@@ -42,6 +43,24 @@ export async function listTenants(db: Queryable): Promise<TenantRow[]> {
 
 export async function getTenant(db: Queryable, name: string): Promise<TenantRow | undefined> {
   return await db.selectFrom('tenants').selectAll().where('name', '=', name).executeTakeFirst();
+}
+
+/**
+ * Makes sure that the key file is the one this installation was sealed with: a lost one is made anew, and would seal new
+ * secrets beside old ones that no longer open.
+ * @throws ConfigError naming the file
+ */
+export async function requireMasterKey(db: Queryable, masterKey: MasterKey, keyFile: string): Promise<void> {
+  const [tenant] = await listTenants(db);
+  if (tenant === undefined) return;
+  try {
+    openTenantKey(masterKey, tenant.name, tenant.hmac_key);
+  } catch (error) {
+    throw new ConfigError(
+      `the key file ${keyFile} is not the one this installation was sealed with: restore that one, or point PLUMBLINE_KEY_FILE to it; nothing that was sealed can be opened without it`,
+      { cause: error },
+    );
+  }
 }
 
 /** The tenant's HMAC key, opened. @throws when the tenant is gone or was sealed with another master key. */

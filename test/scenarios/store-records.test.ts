@@ -15,7 +15,7 @@ import { findByPath, listReceivers, upsertReceiver } from '#core/store/receivers
 import { pruneHistory } from '#core/store/retention.ts';
 import { getRevision, listRevisions, markApplied, seeRevision } from '#core/store/revisions.ts';
 import type { StackRow } from '#core/store/stacks.ts';
-import { createTenant, getTenant, listTenants, tenantHmacKey } from '#core/store/tenants.ts';
+import { createTenant, getTenant, listTenants, requireMasterKey, tenantHmacKey } from '#core/store/tenants.ts';
 import { createToken, deleteToken, findToken, hashToken, listTokens } from '#core/store/tokens.ts';
 import { heartbeat, liveWorkers } from '#core/store/workers.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
@@ -86,6 +86,16 @@ describe('a tenant', () => {
     expect((await getTenant(test.db, 'bank'))?.spec).toEqual({ description: 'money' });
     expect(hmacValue(await tenantHmacKey(test.db, key, 'bank'), 'x')).toBe(before);
     expect((await listTenants(test.db)).map((row) => row.name)).toEqual(['bank', 'shop']);
+  });
+
+  it('are not served with another key file than the one they were sealed with', async () => {
+    const fresh = await createTestDatabase();
+    const another = { master: createSecretKey(randomBytes(32)) };
+    await expect(requireMasterKey(fresh.db, another, '/keys/new')).resolves.toBeUndefined();
+    await createTenant(fresh.db, { name: 'shop', spec: {}, hmacKeySealed: newTenantKey(key, 'shop') });
+    await expect(requireMasterKey(fresh.db, key, '/keys/old')).resolves.toBeUndefined();
+    await expect(requireMasterKey(fresh.db, another, '/keys/new')).rejects.toThrow('/keys/new is not the one');
+    await fresh.close();
   });
 
   it('has no use for the key of another tenant', async () => {
