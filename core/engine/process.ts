@@ -96,12 +96,9 @@ function failure(
 ): ReconcileError {
   if (cause === 'abort') return abortError(options.signal, output);
   if (cause === 'timeout') {
-    const limit = `${Math.round(options.timeoutMs / 100) / 10} s`;
-    return transient(
-      'TimedOut',
-      `The run was stopped at its time limit of ${limit}. Raise the stack's timeouts, or see what the program waits for.`,
-      output,
-    );
+    // Not the number: it is what was left of the limit when this process began.
+    const message = 'the run was stopped at its time limit. See what the program waits for, or raise spec.timeouts';
+    return transient('TimedOut', message, output);
   }
   if (ending.type === 'failed')
     return transient('InternalError', `The engine could not be started: ${ending.message}`, output);
