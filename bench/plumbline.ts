@@ -8,6 +8,8 @@ import { REPOSITORY, TAG, type Revision } from './revisions.ts';
 const STACK = 'bench';
 const base = `/v1/tenants/default/stacks/${STACK}`;
 const LIMIT_MS = 120_000;
+/** The stack's drift interval is an hour: a check that is due later than this has been made, and not put off. */
+const FAR_MS = 30 * 60_000;
 
 /** One request to the bench's own receiver, as the registry would send it; every one has an id of its own. */
 export interface Hook {
@@ -19,7 +21,7 @@ export interface Hook {
 /** The stack under measurement on the installation that runs. */
 export interface Plumbline {
   hook: Hook;
-  /** Has the revision planned, approved and applied. */
+  /** Has the revision planned, approved and applied; waits for the drift check that follows, which would disturb. */
   apply(revision: Revision, signal: AbortSignal): Promise<void>;
   /** Milliseconds from moving the tag until the API shows the plan that waits for approval, asked every `pollMs`. */
   plan(revision: Revision, pollMs: number, signal: AbortSignal): Promise<number>;
@@ -38,6 +40,7 @@ async function register(parts: Parts): Promise<Hook> {
     pulumi: { stack: 'prod', secrets: { apiPassword: { secret: 'shop-api', key: 'password' } } },
     credentials: { plan: 'cluster-plan', apply: 'cluster-apply' },
     approval: { mode: 'manual' },
+    drift: { interval: '1h' },
   };
   const { results } = await parts.api.ask<ApplyResultView>('POST', '/v1/apply', {
     manifests: [
@@ -99,6 +102,10 @@ export async function createPlumbline(parts: Parts): Promise<Plumbline> {
       const { plan } = await runDetail(api, STACK, run.number);
       await api.ask('POST', `${base}/runs/${run.number}/approve`, { planDigest: plan?.planDigest, comment: 'bench' });
       await poll(`run ${run.number} to be applied`, 100, signal, () => runOf(revision, 'applied'));
+      await poll('the first drift check', 100, signal, async () => {
+        const { status } = await api.ask<StackView>('GET', base);
+        return Date.parse(status.nextDriftAt ?? '') > Date.now() + FAR_MS ? true : undefined;
+      });
     },
     async plan(revision, pollMs, signal) {
       const from = performance.now();
