@@ -2,11 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { ReconcileError } from '#core/domain/errors.ts';
 import { parseReference, type Reference, type Repository } from '#core/domain/reference.ts';
 import { pushProgram } from '#core/oci/pack.ts';
 import { createRegistryClient, type RegistryClient } from '#core/oci/registry-client.ts';
 import { createContext, type Context } from '../context.ts';
-import { usage } from '../error.ts';
+import { failure, usage } from '../error.ts';
 import { registryCredentials, type DockerConfig } from '../registry-credentials.ts';
 
 const PUSH_LIMIT_MS = 10 * 60_000;
@@ -43,6 +44,13 @@ async function withRegistry<T>(
   try {
     return await act(client, AbortSignal.timeout(PUSH_LIMIT_MS));
   } catch (error) {
+    if (error instanceof ReconcileError && error.reason === 'SourceUnauthorized') {
+      const which = found === undefined ? 'wants credentials' : `refused the credentials of ${found.username}`;
+      throw failure(
+        `the registry ${repository.host} ${which}: set PLUMBLINE_REGISTRY_USERNAME and PLUMBLINE_REGISTRY_PASSWORD, or log in with docker`,
+        error,
+      );
+    }
     // OpenSSL's words for an answer that is no TLS.
     if (!(error instanceof Error && error.message.includes('wrong version number'))) throw error;
     throw usage(`the registry ${repository.host} does not speak HTTPS; reach it by plain HTTP with --plain-http`);
