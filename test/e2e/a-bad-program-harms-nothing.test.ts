@@ -91,6 +91,6 @@ it('a program that hangs past its timeout is stopped, the stack says so, and the
   await follow('shop', { timeouts: { plan: '8s' } });
   await expectHarmless(newest, 'TimedOut', [
     'stopped at its time limit',
-    "Raise the stack's timeouts, or see what the program waits for",
+    'See what the program waits for, or raise spec.timeouts',
   ]);
 });
