@@ -54,10 +54,14 @@ export async function withExistingDatabase<T>(
   }
 }
 
-/** Runs several statements in one transaction, so that a crash leaves all of them or none. */
+/**
+ * Runs several statements in one transaction, so that a crash leaves all of them or none. One such transaction at a time in
+ * a database: the engine works in parallel, and two grants on one object fail with `tuple concurrently updated`.
+ */
 export async function inTransaction(client: pg.Client, statements: readonly string[]): Promise<void> {
   await client.query('begin');
   try {
+    await client.query("select pg_advisory_xact_lock(hashtext('plumbline-stack-postgres'))");
     for (const statement of statements) await client.query(statement);
     await client.query('commit');
   } catch (error) {
