@@ -46,9 +46,12 @@ export async function requireDataDir(dataDir: string): Promise<void> {
     await access(dataDir, constants.W_OK | constants.X_OK);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new SetupError(`the data folder ${dataDir} cannot be used (${why}): set PLUMBLINE_DATA to a folder that can be written`, {
-      cause: error,
-    });
+    throw new SetupError(
+      `the data folder ${dataDir} cannot be used (${why}): set PLUMBLINE_DATA to a folder that can be written`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
