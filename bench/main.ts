@@ -103,7 +103,10 @@ async function main(args: string[]): Promise<void> {
     const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(LIMIT_MS)]);
     const results = await measure(dir, toolchain, parts, signal, runs);
     const ratios = Object.fromEntries(results.map((result) => [result.key, Number(ratioOf(result).ratio.toFixed(3))]));
-    process.stdout.write(json ? `${JSON.stringify({ ratios })}\n` : `${results.map(ratioLine).join('\n')}\n`);
+    const lines = results.map(ratioLine).join('\n');
+    // What limits a ratio is in its line, so it is never left out.
+    if (json) say(lines);
+    process.stdout.write(`${json ? JSON.stringify({ ratios }) : lines}\n`);
     done = true;
   } catch (error) {
     // What was aborted says only that it was.
