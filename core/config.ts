@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { Type, type Static } from 'typebox';
 import { Value } from 'typebox/value';
 
-const positive = (description: string, fallback: number) => Type.Integer({ minimum: 1, default: fallback, description });
+const positive = (description: string, fallback: number) =>
+  Type.Integer({ minimum: 1, default: fallback, description });
 
 /**
  * Every setting, read from the environment once at start. The keys are the names of the variables;
@@ -16,7 +17,8 @@ export const ConfigSchema = Type.Object({
   }),
   PLUMBLINE_CACHE: Type.String({
     default: '',
-    description: 'Folder of what can be fetched again: artifacts, program dependencies, provider plugins, by tenant. Empty: `cache` in the data folder.',
+    description:
+      'Folder of what can be fetched again: artifacts, program dependencies, provider plugins, by tenant. Empty: `cache` in the data folder.',
   }),
   PLUMBLINE_KEY_FILE: Type.String({
     default: '',
@@ -36,13 +38,21 @@ export const ConfigSchema = Type.Object({
     description:
       'Pulumi state backend for stacks that name none; each tenant gets its own sub-folder. Empty: `file://` in the data folder.',
   }),
-  PLUMBLINE_PULUMI: Type.String({ default: '', description: 'Path of the pulumi binary. Empty: PATH, then the toolchain cache.' }),
+  PLUMBLINE_PULUMI: Type.String({
+    default: '',
+    description: 'Path of the pulumi binary. Empty: PATH, then the toolchain cache.',
+  }),
   PLUMBLINE_TOOLCHAIN: Type.String({
     default: '',
     description: 'Folder the toolchain is cached in. Empty: `.plumbline` beside package.json.',
   }),
   PLUMBLINE_LISTEN_HOST: Type.String({ default: '127.0.0.1', description: 'Address the service listens on.' }),
-  PLUMBLINE_LISTEN_PORT: Type.Integer({ minimum: 0, maximum: 65_535, default: 7420, description: 'Port of the service; 0 picks a free one.' }),
+  PLUMBLINE_LISTEN_PORT: Type.Integer({
+    minimum: 0,
+    maximum: 65_535,
+    default: 7420,
+    description: 'Port of the service; 0 picks a free one.',
+  }),
   PLUMBLINE_WORKER_TENANT: Type.String({
     default: 'default',
     description: 'The one tenant this worker serves: programs of two tenants never share a worker.',
@@ -56,7 +66,10 @@ export const ConfigSchema = Type.Object({
     description:
       'How runs are isolated. `namespaces` (Linux): own PID, mount, UTS and IPC namespaces; a worker that cannot make them refuses to start. `none`: process groups only, a dead worker is never proved dead.',
   }),
-  PLUMBLINE_LEASE_SECONDS: positive('Seconds a lease lasts without renewal; the guardian kills a run before it ends.', 30),
+  PLUMBLINE_LEASE_SECONDS: positive(
+    'Seconds a lease lasts without renewal; the guardian kills a run before it ends.',
+    30,
+  ),
   PLUMBLINE_SWEEP_SECONDS: positive('Seconds between two sweeps for stacks that are due.', 5),
   PLUMBLINE_PLAIN_HTTP_REGISTRIES: Type.String({
     default: '',
@@ -66,7 +79,10 @@ export const ConfigSchema = Type.Object({
   PLUMBLINE_MAX_UNPACKED_MB: positive('Unpacked bytes of an artifact, in MiB.', 1024),
   PLUMBLINE_MAX_ENTRIES: positive('Files and folders of an unpacked artifact.', 100_000),
   PLUMBLINE_MAX_OUTPUT_KB: positive('Output of one run that is kept, in KiB.', 512),
-  PLUMBLINE_NPM_USERCONFIG: Type.String({ default: '', description: 'npm configuration file used to install program dependencies.' }),
+  PLUMBLINE_NPM_USERCONFIG: Type.String({
+    default: '',
+    description: 'npm configuration file used to install program dependencies.',
+  }),
   PLUMBLINE_LOG_LEVEL: Type.Unsafe<'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal'>({
     type: 'string',
     enum: ['trace', 'debug', 'info', 'warn', 'error', 'fatal'],

@@ -54,7 +54,8 @@ function deathProof(identity: WorkerIdentity): WorkerDeps['proveDead'] {
 async function requireIsolation(config: Config): Promise<void> {
   if (config.PLUMBLINE_ISOLATION === 'none') return;
   const problem = await checkIsolation();
-  if (problem !== undefined) throw new Error(`${problem} Or set PLUMBLINE_ISOLATION=none and accept that a dead worker is never proved dead.`);
+  if (problem !== undefined)
+    throw new Error(`${problem} Or set PLUMBLINE_ISOLATION=none and accept that a dead worker is never proved dead.`);
 }
 
 /** The cache of artifacts in the data folder, with the configured limits. */

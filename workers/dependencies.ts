@@ -10,14 +10,19 @@ import type { Dependencies } from './deps.ts';
 const INSTALL_MS = 10 * 60_000;
 
 /** Program dependencies by lock file and the provider plugins they ask for, in caches of the tenant's own. */
-export function createDependencies(config: Config, engine: string, own: Record<string, string | undefined>): Dependencies {
+export function createDependencies(
+  config: Config,
+  engine: string,
+  own: Record<string, string | undefined>,
+): Dependencies {
   const run = createToolRunner({
     isolation: config.PLUMBLINE_ISOLATION,
     hiddenDirs: [config.dataDir, config.cacheDir, dirname(config.keyFile)],
   });
   return async ({ tenant, programDir, signal }) => {
     const npmCli = await findNpmCli(process.execPath, own['PATH'] ?? '');
-    if (npmCli === undefined) throw stalled('DependenciesFailed', 'npm is not on the PATH of the worker; install it beside Node.js');
+    if (npmCli === undefined)
+      throw stalled('DependenciesFailed', 'npm is not on the PATH of the worker; install it beside Node.js');
     const found = await ensureDependencies({
       programDir,
       cacheDir: join(config.cacheDir, 'dependencies', tenant),

@@ -59,10 +59,12 @@ async function look(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: Ru
     await record(deps, lease, { run: { id: run.id, from: 'verifying', to: 'planning' } });
     const { request } = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput: log.write });
     const before = await deps.engine.checkpoint(request);
-    if (before.hash === 'absent') throw stalled('StateRegressed', `the state of ${stack.name} is gone; restore it from a backup`);
+    if (before.hash === 'absent')
+      throw stalled('StateRegressed', `the state of ${stack.name} is gone; restore it from a backup`);
     const result = await deps.engine.drift(request);
     const after = await deps.engine.checkpoint(request);
-    if (after.hash !== before.hash) throw transient('DriftDiscarded', 'the state moved during the drift check; it is made again');
+    if (after.hash !== before.hash)
+      throw transient('DriftDiscarded', 'the state moved during the drift check; it is made again');
     return result;
   } finally {
     await log.close();
@@ -71,7 +73,11 @@ async function look(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: Ru
 }
 
 function listing(items: readonly DriftItem[]): string {
-  const names = [...new Set(items.map((item) => `${item.urn.split('::').at(-1)}${item.path === '' ? ` (${item.kind})` : `.${item.path}`}`))];
+  const names = [
+    ...new Set(
+      items.map((item) => `${item.urn.split('::').at(-1)}${item.path === '' ? ` (${item.kind})` : `.${item.path}`}`),
+    ),
+  ];
   const shown = names.slice(0, 5).join(', ');
   return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
 }
@@ -80,11 +86,17 @@ async function finish(deps: WorkerDeps, lease: HeldLease, run: RunRow, result: D
   const stack = await getStackById(deps.db, lease.stackId);
   if (stack === undefined) return;
   if (suspectsCredentials(result)) {
-    throw stalled('CredentialsSuspect', `more than a fifth of ${result.resources} resources seem missing: check the plan credentials, account and region before anything is believed`);
+    throw stalled(
+      'CredentialsSuspect',
+      `more than a fifth of ${result.resources} resources seem missing: check the plan credentials, account and region before anything is believed`,
+    );
   }
   const now = await databaseNow(deps.db);
   const found = result.items.length;
-  const message = found === 0 ? 'the live world agrees with the last applied state' : `${found} differences: ${listing(result.items)}`;
+  const message =
+    found === 0
+      ? 'the live world agrees with the last applied state'
+      : `${found} differences: ${listing(result.items)}`;
   const reason: Reason = found === 0 ? 'NotDrifted' : 'Drifted';
   const event = {
     type: found === 0 ? 'DriftGone' : 'DriftDetected',
@@ -94,7 +106,12 @@ async function finish(deps: WorkerDeps, lease: HeldLease, run: RunRow, result: D
     data: { run: run.number, digest: run.digest, items: result.items.slice(0, 100) },
   };
   await record(deps, lease, {
-    run: { id: run.id, from: 'planning', to: 'planned', patch: { message, summary: JSON.stringify({ drifted: found }) } },
+    run: {
+      id: run.id,
+      from: 'planning',
+      to: 'planned',
+      patch: { message, summary: JSON.stringify({ drifted: found }) },
+    },
     stack: {
       conditions: drifted(stack.conditions, stack.generation, found === 0 ? 'False' : 'True', reason, message, now),
       next_drift_at: nextDrift(run.spec, now),
@@ -102,7 +119,14 @@ async function finish(deps: WorkerDeps, lease: HeldLease, run: RunRow, result: D
     also: async (trx) => {
       const change = await replaceDrift(trx, { tenant: stack.tenant, stackId: stack.id, items: result.items });
       // Said once when it appears and once when it is gone, not at every check.
-      if (change.added > 0 || (found === 0 && change.gone > 0)) await recordEvent(trx, { tenant: stack.tenant, stackId: stack.id, runId: run.id, actor: 'plumbline', ...event });
+      if (change.added > 0 || (found === 0 && change.gone > 0))
+        await recordEvent(trx, {
+          tenant: stack.tenant,
+          stackId: stack.id,
+          runId: run.id,
+          actor: 'plumbline',
+          ...event,
+        });
     },
   });
   await healIfWanted(deps, stack, result.items, now);
@@ -119,10 +143,15 @@ async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: Re
     run: { id: run.id, from: run.state, to: 'errored', patch: { reason: error.reason, message } },
     stack: {
       // A result that was thrown away says nothing: what was known before still stands.
-      ...(error.reason !== 'DriftDiscarded' && { conditions: drifted(stack.conditions, stack.generation, 'Unknown', error.reason, message, now) }),
+      ...(error.reason !== 'DriftDiscarded' && {
+        conditions: drifted(stack.conditions, stack.generation, 'Unknown', error.reason, message, now),
+      }),
       next_drift_at: again,
     },
-    events: known || error.reason === 'DriftDiscarded' ? [] : [{ type: 'DriftCheckFailed', reason: error.reason, severity: 'warning', message, data: { run: run.number } }],
+    events:
+      known || error.reason === 'DriftDiscarded'
+        ? []
+        : [{ type: 'DriftCheckFailed', reason: error.reason, severity: 'warning', message, data: { run: run.number } }],
   });
 }
 
@@ -144,18 +173,34 @@ async function closeInterrupted(deps: WorkerDeps, lease: HeldLease, stack: Stack
   const run = await liveDriftRun(deps.db, stack.id);
   if (run === undefined) return;
   const message = 'the drift check was interrupted; it is made again';
-  await record(deps, lease, { run: { id: run.id, from: run.state, to: 'errored', patch: { reason: 'Interrupted', message } } });
+  await record(deps, lease, {
+    run: { id: run.id, from: run.state, to: 'errored', patch: { reason: 'Interrupted', message } },
+  });
 }
 
 /** The worker of a check is gone without proof of its death: said once, until somebody unlocks the stack. */
-async function sayHolderUnknown(deps: WorkerDeps, stackId: string, holder: { workerId: string; since: Date }): Promise<void> {
+async function sayHolderUnknown(
+  deps: WorkerDeps,
+  stackId: string,
+  holder: { workerId: string; since: Date },
+): Promise<void> {
   const message = `worker ${holder.workerId} was checking for drift until ${holder.since.toISOString()} and cannot be proved dead; make sure it is, then \`plumb unlock --confirm-dead\``;
   await deps.db.transaction().execute(async (trx) => {
     const stack = await lockStack(trx, stackId);
     if (stack.conditions.some((condition) => condition.type === 'Drifted' && condition.message === message)) return;
     const now = await databaseNow(trx);
-    await patchStack(trx, stackId, { conditions: drifted(stack.conditions, stack.generation, 'Unknown', 'HolderUnknown', message, now) });
-    await recordEvent(trx, { tenant: stack.tenant, stackId, type: 'HolderUnknown', reason: 'HolderUnknown', severity: 'error', message, actor: 'plumbline' });
+    await patchStack(trx, stackId, {
+      conditions: drifted(stack.conditions, stack.generation, 'Unknown', 'HolderUnknown', message, now),
+    });
+    await recordEvent(trx, {
+      tenant: stack.tenant,
+      stackId,
+      type: 'HolderUnknown',
+      reason: 'HolderUnknown',
+      severity: 'error',
+      message,
+      actor: 'plumbline',
+    });
   });
 }
 
@@ -172,7 +217,8 @@ export async function checkDrift(deps: WorkerDeps, stackId: string): Promise<voi
     const [applied, busy] = await Promise.all([getRunById(deps.db, stack.applied_run_id), liveRun(deps.db, stackId)]);
     if (applied === undefined) return;
     const now = await databaseNow(deps.db);
-    if (isBusy(busy)) return await record(deps, lease, { stack: { next_drift_at: new Date(now.getTime() + YIELD_MS) } });
+    if (isBusy(busy))
+      return await record(deps, lease, { stack: { next_drift_at: new Date(now.getTime() + YIELD_MS) } });
     await record(deps, lease, { stack: { drift_handled_seq: stack.drift_requested_seq } });
     deps.driftChecks.set(stackId, lease);
     await check(deps, lease, stack, applied);

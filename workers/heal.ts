@@ -12,12 +12,26 @@ import type { WorkerDeps } from './deps.ts';
 const DAY_MS = 86_400_000;
 
 /** The conditions with `Drifted` set, as stored. */
-export function drifted(conditions: Condition[], generation: number, status: 'True' | 'False' | 'Unknown', reason: Reason, message: string, now: Date) {
-  return JSON.stringify(setCondition(conditions, { type: 'Drifted', status, reason, message, observedGeneration: generation }, now));
+export function drifted(
+  conditions: Condition[],
+  generation: number,
+  status: 'True' | 'False' | 'Unknown',
+  reason: Reason,
+  message: string,
+  now: Date,
+) {
+  return JSON.stringify(
+    setCondition(conditions, { type: 'Drifted', status, reason, message, observedGeneration: generation }, now),
+  );
 }
 
 /** Asks for a heal where the spec says so and nothing fights it. */
-export async function healIfWanted(deps: WorkerDeps, stack: StackRow, items: readonly DriftItem[], now: Date): Promise<void> {
+export async function healIfWanted(
+  deps: WorkerDeps,
+  stack: StackRow,
+  items: readonly DriftItem[],
+  now: Date,
+): Promise<void> {
   if ((stack.spec.drift?.action ?? DEFAULTS.driftAction) !== 'heal') return;
   const heals = await healsSince(deps.db, stack.id, new Date(now.getTime() - DAY_MS));
   const verdict = healVerdict(items, heals);
@@ -26,7 +40,9 @@ export async function healIfWanted(deps: WorkerDeps, stack: StackRow, items: rea
       return;
     case 'loop': {
       // As it was before this check, which has just written what it found.
-      const known = stack.conditions.some((condition) => condition.type === 'Drifted' && condition.reason === 'HealLoop');
+      const known = stack.conditions.some(
+        (condition) => condition.type === 'Drifted' && condition.reason === 'HealLoop',
+      );
       const message = `${verdict.property} was healed three times in a day and drifted again: something else writes it. Find it, or set drift.action: report`;
       await deps.db.transaction().execute(async (trx) => {
         const fresh = await getStackById(trx, stack.id);
@@ -37,7 +53,17 @@ export async function healIfWanted(deps: WorkerDeps, stack: StackRow, items: rea
           .where('id', '=', stack.id)
           .execute();
         if (known) return;
-        await recordEvent(trx, { tenant: stack.tenant, stackId: stack.id, runId: null, type: 'HealLoop', reason: 'HealLoop', severity: 'error', message, actor: 'plumbline', data: {} });
+        await recordEvent(trx, {
+          tenant: stack.tenant,
+          stackId: stack.id,
+          runId: null,
+          type: 'HealLoop',
+          reason: 'HealLoop',
+          severity: 'error',
+          message,
+          actor: 'plumbline',
+          data: {},
+        });
       });
       return;
     }

@@ -24,7 +24,12 @@ async function main(): Promise<void> {
   const { deps } = worker;
   const tenant = deps.identity.tenant;
   // A dead worker's job is handed on when its lease ends, not a minute later.
-  const common = { redisUrl: servers.redisUrl, tenant, logger: deps.logger, lockMs: config.PLUMBLINE_LEASE_SECONDS * 1000 };
+  const common = {
+    redisUrl: servers.redisUrl,
+    tenant,
+    logger: deps.logger,
+    lockMs: config.PLUMBLINE_LEASE_SECONDS * 1000,
+  };
   const processors = [
     openQueueWorker({
       ...common,
@@ -55,7 +60,11 @@ async function main(): Promise<void> {
 }
 
 /** Sweeps now and then every `everyMs`, one at a time; the returned function waits for the one under way. */
-function everySweep(everyMs: number, sweep: () => Promise<void>, failed: (error: unknown) => void): () => Promise<void> {
+function everySweep(
+  everyMs: number,
+  sweep: () => Promise<void>,
+  failed: (error: unknown) => void,
+): () => Promise<void> {
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let current = Promise.resolve();

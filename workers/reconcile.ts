@@ -33,14 +33,27 @@ async function theRun(scene: Scene, runId: string): Promise<RunRow> {
   return run;
 }
 
-async function end(scene: Scene, runId: string, to: 'canceled' | 'superseded' | 'expired' | 'stale', message: string, actor?: string) {
+async function end(
+  scene: Scene,
+  runId: string,
+  to: 'canceled' | 'superseded' | 'expired' | 'stale',
+  message: string,
+  actor?: string,
+) {
   const run = await theRun(scene, runId);
   const outcome = outcomeOf(to, message);
   await record(scene.deps, scene.lease, {
     run: { id: run.id, from: run.state, to, patch: { message } },
     ...(outcome && { outcome }),
     ...(to === 'stale' && { stack: { attempted_key: null } }),
-    events: [{ type: `Run${to[0]?.toUpperCase()}${to.slice(1)}`, message: `run ${run.number}: ${message}`, ...(actor && { actor }), data: { run: run.number, planDigest: run.plan_digest } }],
+    events: [
+      {
+        type: `Run${to[0]?.toUpperCase()}${to.slice(1)}`,
+        message: `run ${run.number}: ${message}`,
+        ...(actor && { actor }),
+        data: { run: run.number, planDigest: run.plan_digest },
+      },
+    ],
   });
 }
 
@@ -56,7 +69,11 @@ async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>)
       ...(action.trigger !== 'retry' && !heal && { failures: 0 }),
     },
     ...(speaksForStack(action, stack) && {
-      outcome: { type: 'progress', reason: 'Progressing', message: `${action.operation} to ${action.revision} (${action.trigger})` },
+      outcome: {
+        type: 'progress',
+        reason: 'Progressing',
+        message: `${action.operation} to ${action.revision} (${action.trigger})`,
+      },
     }),
     also: async (trx) => {
       const run = await createRun(trx, {
@@ -91,7 +108,9 @@ async function holdBackward(scene: Scene): Promise<void> {
 async function exhaust(scene: Scene): Promise<void> {
   const last = await lastRun(scene.deps.db, scene.stack.id);
   const message = `gave up after ${scene.stack.failures} attempts: ${last?.message ?? 'no message'}. Push a fix, or \`plumb reconcile\` to try again`;
-  await record(scene.deps, scene.lease, { outcome: { type: 'failed', kind: 'stalled', reason: last?.reason ?? 'InternalError', message } });
+  await record(scene.deps, scene.lease, {
+    outcome: { type: 'failed', kind: 'stalled', reason: last?.reason ?? 'InternalError', message },
+  });
 }
 
 async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>): Promise<void> {
@@ -106,7 +125,12 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
     case 'expire':
       return await end(scene, action.runId, 'expired', 'nobody approved it in time; `plumb reconcile` plans again');
     case 'yield-to-heal':
-      return await end(scene, action.runId, 'stale', 'drift is healed first, which moves the state; it is planned again afterwards');
+      return await end(
+        scene,
+        action.runId,
+        'stale',
+        'drift is healed first, which moves the state; it is planned again afterwards',
+      );
     case 'plan':
       return await startRun(scene, action);
     case 'continue-plan':
@@ -126,7 +150,9 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
     case 'drop-heal':
       return await record(deps, lease, {
         stack: { heal_requested_by: null },
-        events: [{ type: 'HealDropped', message: 'nothing is left to heal: no changed resource in the last drift check' }],
+        events: [
+          { type: 'HealDropped', message: 'nothing is left to heal: no changed resource in the last drift check' },
+        ],
       });
     default:
       return unreachable(action);
@@ -140,8 +166,13 @@ async function abandon(scene: Scene, runId: string): Promise<void> {
     run: { id: run.id, from: run.state, to: 'errored', patch: { reason: 'Interrupted', message } },
     outcome: { type: 'progress', reason: 'Interrupted', message },
     // A heal's refresh may have been cut off in the middle of writing the state.
-    stack: { attempted_key: null, ...(run.trigger === 'heal' && { refresh_needed: true, heal_requested_by: run.requested_by }) },
-    events: [{ type: 'RunInterrupted', reason: 'Interrupted', severity: 'warning', message: `run ${run.number}: ${message}` }],
+    stack: {
+      attempted_key: null,
+      ...(run.trigger === 'heal' && { refresh_needed: true, heal_requested_by: run.requested_by }),
+    },
+    events: [
+      { type: 'RunInterrupted', reason: 'Interrupted', severity: 'warning', message: `run ${run.number}: ${message}` },
+    ],
   });
 }
 
@@ -170,7 +201,10 @@ async function settle(scene: Scene, action: Action, error: ReconcileError): Prom
   }
   const message = deps.scrubber.scrub(error.message);
   deps.logger.warn({ err: error, stack: stack.id, reason: error.reason, action: action.type }, 'step failed');
-  const patch = action.type === 'resolve' ? { source_due_at: clockPlus(sourceRetryMs(scene)), handled_seq: stack.requested_seq } : {};
+  const patch =
+    action.type === 'resolve'
+      ? { source_due_at: clockPlus(sourceRetryMs(scene)), handled_seq: stack.requested_seq }
+      : {};
   const seen = stack.conditions.some((condition) => condition.reason === error.reason && condition.message === message);
   await record(deps, lease, {
     outcome: { type: 'failed', kind: error.kind, reason: error.reason, message },
@@ -215,7 +249,11 @@ async function steps(deps: WorkerDeps, lease: HeldLease): Promise<void> {
     } catch (thrown) {
       const next = await settle(scene, action, asReconcileError(thrown));
       if (next === 'go-on') continue;
-      await deps.db.updateTable('stacks').set({ next_reconcile_at: clockPlus(STOP_RETRY_MS) }).where('id', '=', stack.id).execute();
+      await deps.db
+        .updateTable('stacks')
+        .set({ next_reconcile_at: clockPlus(STOP_RETRY_MS) })
+        .where('id', '=', stack.id)
+        .execute();
       return;
     }
   }

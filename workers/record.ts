@@ -45,8 +45,12 @@ export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusC
       speaks = speaksForStack(moved, stack);
     }
     const at = { generation: stack.generation, now: await databaseNow(trx) };
-    const outcome = change.outcome && speaks && { ...change.outcome, message: deps.scrubber.scrub(change.outcome.message) };
-    const conditions = outcome === undefined || outcome === false ? {} : { conditions: JSON.stringify(summarize(stack.conditions, outcome, at)) };
+    const outcome = change.outcome &&
+      speaks && { ...change.outcome, message: deps.scrubber.scrub(change.outcome.message) };
+    const conditions =
+      outcome === undefined || outcome === false
+        ? {}
+        : { conditions: JSON.stringify(summarize(stack.conditions, outcome, at)) };
     await patchStack(trx, lease.stackId, { ...conditions, ...change.stack });
     for (const event of change.events ?? []) {
       await recordEvent(trx, {

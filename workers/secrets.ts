@@ -18,7 +18,10 @@ export async function readSecret(deps: WorkerDeps, tenant: string, name: string)
     throw stalled('SecretNotFound', `secret ${name} does not exist in tenant ${tenant}; apply a Secret of that name`);
   }
   // Sealed by the service from a validated manifest; the seal proves that nobody changed it.
-  const data = JSON.parse(open(deps.masterKey, row.sealed, `secret/${tenant}/${name}`).toString('utf8')) as Record<string, string>;
+  const data = JSON.parse(open(deps.masterKey, row.sealed, `secret/${tenant}/${name}`).toString('utf8')) as Record<
+    string,
+    string
+  >;
   for (const value of Object.values(data)) deps.scrubber.register(value);
   return { version: row.version, data };
 }

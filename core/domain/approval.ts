@@ -23,7 +23,11 @@ function needOf(change: ResourceChange, policy: ApprovalPolicy): string | undefi
  * Whether a plan needs a person under the policy, with every reason.
  * Rule: "on-destructive" in the design's Plan binding.
  */
-export function approvalNeeds(policy: ApprovalPolicy, changes: readonly ResourceChange[], forced: string[]): ApprovalNeed {
+export function approvalNeeds(
+  policy: ApprovalPolicy,
+  changes: readonly ResourceChange[],
+  forced: string[],
+): ApprovalNeed {
   if (policy.mode === 'manual') return ['mode manual: every change is approved by a person', ...forced];
   const destructive = changes.flatMap((change) => needOf(change, policy) ?? []);
   const changed = changes.filter((change) => change.op !== 'same' && change.op !== 'read').length;

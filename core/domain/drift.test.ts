@@ -3,7 +3,12 @@ import type { DriftItem } from '../engine/port.ts';
 import { healVerdict, suspectsCredentials } from './drift.ts';
 
 function items(kind: DriftItem['kind'], count: number): DriftItem[] {
-  return Array.from({ length: count }, (_, index) => ({ urn: `urn::${index}`, type: 't', path: kind === 'missing' ? '' : 'p', kind }));
+  return Array.from({ length: count }, (_, index) => ({
+    urn: `urn::${index}`,
+    type: 't',
+    path: kind === 'missing' ? '' : 'p',
+    kind,
+  }));
 }
 
 it.each([

@@ -144,10 +144,7 @@ export type ReceiverManifest = Static<typeof ReceiverManifest>;
 
 export const ROLES = ['viewer', 'operator', 'approver', 'admin'] as const;
 export type Role = (typeof ROLES)[number];
-export const TokenSpec = Type.Object(
-  { role: oneOf(ROLES), expires: Type.Optional(Duration) },
-  closed,
-);
+export const TokenSpec = Type.Object({ role: oneOf(ROLES), expires: Type.Optional(Duration) }, closed);
 export const TokenManifest = kind('Token', TokenSpec);
 export type TokenManifest = Static<typeof TokenManifest>;
 

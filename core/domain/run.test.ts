@@ -11,7 +11,10 @@ it('every run can come to an end from every state', () => {
         reached.add(next);
       }
     }
-    expect(RUN_STATES.some((state) => reached.has(state) && isFinished(state)), start).toBe(true);
+    expect(
+      RUN_STATES.some((state) => reached.has(state) && isFinished(state)),
+      start,
+    ).toBe(true);
   }
 });
 

@@ -34,7 +34,12 @@ export function summarize(
  */
 export function speaksForStack(
   run: { trigger: Trigger },
-  stack: { applied_digest: string | null; resolved_digest: string | null; applied_generation: number | null; generation: number },
+  stack: {
+    applied_digest: string | null;
+    resolved_digest: string | null;
+    applied_generation: number | null;
+    generation: number;
+  },
 ): boolean {
   if (run.trigger !== 'heal') return true;
   return stack.applied_digest === stack.resolved_digest && stack.applied_generation === stack.generation;

@@ -24,7 +24,9 @@ export async function countStacks(db: Queryable): Promise<StackCount[]> {
 }
 
 /** Counts the runs on record. */
-export async function countRuns(db: Queryable): Promise<{ tenant: string; operation: Operation; state: RunState; count: number }[]> {
+export async function countRuns(
+  db: Queryable,
+): Promise<{ tenant: string; operation: Operation; state: RunState; count: number }[]> {
   return await db
     .selectFrom('runs')
     .select(['tenant', 'operation', 'state', sql<number>`count(*)::int`.as('count')])

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../../toolchain/process.ts';
 import { startPostgres } from '../../toolchain/postgres.ts';
 import { startRedis } from '../../toolchain/redis.ts';
@@ -23,6 +24,20 @@ export interface Parts {
   stop(): Promise<void>;
 }
 
+/** A push right after the start must find it. */
+async function untilListening(registry: string): Promise<void> {
+  const end = performance.now() + START_MS;
+  while (performance.now() < end) {
+    const answered = await fetch(`http://${registry}/v2/`, { signal: AbortSignal.timeout(2000) }).then(
+      () => true,
+      () => false,
+    );
+    if (answered) return;
+    await delay(50);
+  }
+  throw new Error(`the registry at ${registry} did not answer within ${START_MS / 1000} s`);
+}
+
 interface Stoppable {
   stop(): Promise<void>;
 }
@@ -30,7 +45,9 @@ interface Stoppable {
 /** Only what a process of ours needs of this one's environment. */
 export function inheritedEnvironment(): Record<string, string> {
   const kept = ['PATH', 'HOME', 'LANG', 'TZ', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS', 'NO_COLOR'];
-  return Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])));
+  return Object.fromEntries(
+    kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] ?? '']])),
+  );
 }
 
 /** Program dependencies are kept from demo to demo: they are a cache, and only the demo's. */
@@ -49,7 +66,11 @@ async function startService(env: Record<string, string>, logs: string, port: num
     },
   });
   const late = new Promise<never>((_, reject) => {
-    setTimeout(() => reject(new Error(`the service printed no admin token within ${START_MS / 1000} s; see ${logs}/service.log`)), START_MS).unref();
+    setTimeout(
+      () =>
+        reject(new Error(`the service printed no admin token within ${START_MS / 1000} s; see ${logs}/service.log`)),
+      START_MS,
+    ).unref();
   });
   return { service, token: await Promise.race([token.promise, service.died, late]) };
 }
@@ -57,7 +78,12 @@ async function startService(env: Record<string, string>, logs: string, port: num
 /** Makes a receiver for the registry and returns the hook's path and the value of its Authorization header. */
 async function makeReceiver(api: Api): Promise<{ path: string; authorization: string }> {
   const secret = randomBytes(24).toString('base64url');
-  const manifest = (kind: string, name: string, spec: object) => ({ apiVersion: 'plumbline.dev/v1alpha1', kind, metadata: { name }, spec });
+  const manifest = (kind: string, name: string, spec: object) => ({
+    apiVersion: 'plumbline.dev/v1alpha1',
+    kind,
+    metadata: { name },
+    spec,
+  });
   await api.ask('POST', '/v1/apply', {
     manifests: [
       manifest('Secret', 'registry-hook', { data: { token: secret } }),
@@ -108,10 +134,25 @@ export async function startParts(dir: string, toolchain: Toolchain): Promise<Par
     processes.push(keep(service));
     const api = createApi(`http://127.0.0.1:${servicePort}`, token);
     const hook = await makeReceiver(api);
-    const registryArgv = [join(root, 'registry/main.ts'), '--dir', join(dir, 'registry'), '--port', String(registryPort)];
-    const registryEnv = { ...inheritedEnvironment(), REGISTRY_NOTIFY_URL: `${api.url}${hook.path}`, REGISTRY_NOTIFY_AUTHORIZATION: hook.authorization };
-    processes.push(keep(startProcess('registry', registryArgv, { env: registryEnv, logFile: join(logs, 'registry.log') })));
-    processes.push(keep(startProcess('worker', [join(root, 'workers/main.ts')], { env, logFile: join(logs, 'worker.log') })));
+    const registryArgv = [
+      join(root, 'registry/main.ts'),
+      '--dir',
+      join(dir, 'registry'),
+      '--port',
+      String(registryPort),
+    ];
+    const registryEnv = {
+      ...inheritedEnvironment(),
+      REGISTRY_NOTIFY_URL: `${api.url}${hook.path}`,
+      REGISTRY_NOTIFY_AUTHORIZATION: hook.authorization,
+    };
+    processes.push(
+      keep(startProcess('registry', registryArgv, { env: registryEnv, logFile: join(logs, 'registry.log') })),
+    );
+    await untilListening(registry);
+    processes.push(
+      keep(startProcess('worker', [join(root, 'workers/main.ts')], { env, logFile: join(logs, 'worker.log') })),
+    );
     return { api, token, target, registry, processes, stop };
   } catch (error) {
     await stop();

@@ -30,7 +30,10 @@ export async function writeSecondVersion(dir: string): Promise<string> {
   return dir;
 }
 
-async function withClient<T>(registry: string, act: (client: RegistryClient, repository: Repository) => Promise<T>): Promise<T> {
+async function withClient<T>(
+  registry: string,
+  act: (client: RegistryClient, repository: Repository) => Promise<T>,
+): Promise<T> {
   const client = createRegistryClient({ plainHttpHosts: [registry] });
   try {
     return await act(client, parseRepository(`oci://${registry}/infra/postgres`));

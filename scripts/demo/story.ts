@@ -14,7 +14,12 @@ const WAIT_MS = 5 * 60_000;
 
 function manifest(parts: Parts, mode: 'manual' | 'on-destructive') {
   const spec = {
-    source: { repository: `oci://${parts.registry}/infra/postgres`, ref: { tag: 'prod' }, interval: '1h', onBackward: 'apply' },
+    source: {
+      repository: `oci://${parts.registry}/infra/postgres`,
+      ref: { tag: 'prod' },
+      interval: '1h',
+      onBackward: 'apply',
+    },
     pulumi: { stack: 'prod', secrets: { apiPassword: { secret: 'shop-api', key: 'password' } } },
     credentials: { plan: 'cluster-plan', apply: 'cluster-apply' },
     approval: { mode },
@@ -43,12 +48,17 @@ async function showPlan(parts: Parts, run: RunView): Promise<string> {
 }
 
 async function approve(parts: Parts, run: RunView, planDigest: string): Promise<RunView> {
-  await parts.api.ask('POST', `${base}/runs/${run.number}/approve`, { planDigest, comment: 'looked at it in the demo' });
+  await parts.api.ask('POST', `${base}/runs/${run.number}/approve`, {
+    planDigest,
+    comment: 'looked at it in the demo',
+  });
   return await waitForRun(parts, ['applied'], run.number - 1);
 }
 
 async function readerLimit(parts: Parts): Promise<number | undefined> {
-  const rows = await parts.target.query<{ rolconnlimit: number }>("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'shop_reader'");
+  const rows = await parts.target.query<{ rolconnlimit: number }>(
+    "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'shop_reader'",
+  );
   return rows[0]?.rolconnlimit;
 }
 
@@ -56,12 +66,18 @@ async function expectWorld(parts: Parts, wanted: { limit: number; api: boolean }
   const roles = await parts.target.query<{ rolname: string; rolconnlimit: number }>(
     "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE 'shop%' ORDER BY 1",
   );
-  const databases = await parts.target.query<{ datname: string }>("SELECT datname FROM pg_database WHERE datname = 'shop'");
-  say(`roles: ${roles.map((role) => `${role.rolname} (limit ${role.rolconnlimit})`).join(', ')}; databases: ${databases.map((row) => row.datname).join(', ')}`);
+  const databases = await parts.target.query<{ datname: string }>(
+    "SELECT datname FROM pg_database WHERE datname = 'shop'",
+  );
+  say(
+    `roles: ${roles.map((role) => `${role.rolname} (limit ${role.rolconnlimit})`).join(', ')}; databases: ${databases.map((row) => row.datname).join(', ')}`,
+  );
   const api = roles.some((role) => role.rolname === 'shop_api');
   const limit = roles.find((role) => role.rolname === 'shop_reader')?.rolconnlimit;
   if (api !== wanted.api || limit !== wanted.limit || databases.length !== 1) {
-    throw new Error(`the cluster is not as wanted: expected shop_reader with limit ${wanted.limit} and shop_api ${wanted.api ? 'present' : 'gone'}`);
+    throw new Error(
+      `the cluster is not as wanted: expected shop_reader with limit ${wanted.limit} and shop_api ${wanted.api ? 'present' : 'gone'}`,
+    );
   }
 }
 
@@ -85,7 +101,9 @@ async function firstVersion(parts: Parts, dir: string) {
   });
   const run = await step('the preview of version 1 waits for a person', () => waitForRun(parts, ['awaiting_approval']));
   const planDigest = await showPlan(parts, run);
-  const applied = await step('approve it by its planDigest, and wait for applied', () => approve(parts, run, planDigest));
+  const applied = await step('approve it by its planDigest, and wait for applied', () =>
+    approve(parts, run, planDigest),
+  );
   await step('a plain SQL client sees the objects', () => expectWorld(parts, { limit: 5, api: true }));
   return { digest, planDigest, run: applied };
 }
@@ -98,10 +116,14 @@ async function secondVersion(parts: Parts, dir: string, first: { planDigest: str
   await step('push version 2: one role changes, another goes', async () => {
     say(await publish(parts.registry, await writeSecondVersion(join(dir, 'v2')), 'prod'));
   });
-  const run = await step('it takes something away, so it waits', () => waitForRun(parts, ['awaiting_approval'], settled.number));
+  const run = await step('it takes something away, so it waits', () =>
+    waitForRun(parts, ['awaiting_approval'], settled.number),
+  );
   const planDigest = await showPlan(parts, run);
   await step('approving the first plan instead is refused', async () => {
-    const answer = await parts.api.request<{ detail?: string }>('POST', `${base}/runs/${run.number}/approve`, { planDigest: first.planDigest });
+    const answer = await parts.api.request<{ detail?: string }>('POST', `${base}/runs/${run.number}/approve`, {
+      planDigest: first.planDigest,
+    });
     if (answer.status !== 409) throw new Error(`expected 409, got ${answer.status}`);
     say(`409: ${answer.body.detail}`);
   });
@@ -120,7 +142,10 @@ async function drift(parts: Parts, after: RunView): Promise<RunView> {
       const page = await parts.api.ask<{ items: DriftItemView[] }>('GET', `${base}/drift`);
       return page.items.length > 0 ? page.items : undefined;
     });
-    for (const item of items) say(`${item.urn.split('::').at(-1)}.${item.path}: ${JSON.stringify(item.before)} → ${JSON.stringify(item.after)} (${item.kind})`);
+    for (const item of items)
+      say(
+        `${item.urn.split('::').at(-1)}.${item.path}: ${JSON.stringify(item.before)} → ${JSON.stringify(item.after)} (${item.kind})`,
+      );
     if (!items.some((item) => item.path === 'connectionLimit' && item.before === 8 && item.after === 99)) {
       throw new Error('the report does not name connectionLimit 8 → 99');
     }
@@ -138,25 +163,52 @@ async function goBack(parts: Parts, digest: string, after: RunView): Promise<voi
   await step('the tag is moved back to version 1 in the registry', () => moveTag(parts.registry, digest, 'prod'));
   await step('the move is recorded, and onBackward: apply rolls back by a planned run', async () => {
     const run = await waitForRun(parts, ['applied'], after.number);
-    const { items } = await parts.api.ask<{ items: EventView[] }>('GET', `/v1/tenants/default/events?stack=${STACK}&limit=500`);
+    const { items } = await parts.api.ask<{ items: EventView[] }>(
+      'GET',
+      `/v1/tenants/default/events?stack=${STACK}&limit=500`,
+    );
     const moved = items.findLast((event) => event.type === 'TagMoved');
-    if (moved === undefined || run.operation !== 'rollback') throw new Error(`expected a TagMoved event and a rollback, got ${run.operation}`);
+    if (moved === undefined || run.operation !== 'rollback')
+      throw new Error(`expected a TagMoved event and a rollback, got ${run.operation}`);
     say(moved.message);
     say(`run ${run.number} (${run.operation}): ${run.message}`);
     await expectWorld(parts, { limit: 5, api: true });
   });
 }
 
-const AUDITED = new Set(['StackApplied', 'TagMoved', 'RevisionFound', 'ApprovalNeeded', 'PlanReady', 'NothingToDo', 'PlanApproved', 'PlanDiscarded', 'ApplyStarted', 'Applied', 'DriftDetected', 'HealRequested', 'DriftHealed', 'DriftGone', 'RolledBack', 'RunFailed', 'PlanStale']);
+const AUDITED = new Set([
+  'StackApplied',
+  'TagMoved',
+  'RevisionFound',
+  'ApprovalNeeded',
+  'PlanReady',
+  'NothingToDo',
+  'PlanApproved',
+  'PlanDiscarded',
+  'ApplyStarted',
+  'Applied',
+  'DriftDetected',
+  'HealRequested',
+  'DriftHealed',
+  'DriftGone',
+  'RolledBack',
+  'RunFailed',
+  'PlanStale',
+]);
 
 async function auditTrail(parts: Parts): Promise<void> {
-  const { items } = await parts.api.ask<{ items: EventView[] }>('GET', `/v1/tenants/default/events?stack=${STACK}&limit=500`);
+  const { items } = await parts.api.ask<{ items: EventView[] }>(
+    'GET',
+    `/v1/tenants/default/events?stack=${STACK}&limit=500`,
+  );
   const short = (value: unknown) => (typeof value === 'string' ? value.replace(/^(sha256:.{12}).*/, '$1…') : '');
   for (const event of items.toReversed()) {
     if (!AUDITED.has(event.type)) continue;
     const { planDigest } = event.data;
     const digest = event.data['digest'] ?? event.data['to'];
-    say(`${event.at.slice(11, 19)}  ${event.type.padEnd(15)} ${event.actor.padEnd(12)} ${short(digest).padEnd(20)} ${planDigest ? `plan ${short(planDigest)}` : ''}`);
+    say(
+      `${event.at.slice(11, 19)}  ${event.type.padEnd(15)} ${event.actor.padEnd(12)} ${short(digest).padEnd(20)} ${planDigest ? `plan ${short(planDigest)}` : ''}`,
+    );
   }
 }
 

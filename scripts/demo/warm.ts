@@ -14,9 +14,18 @@ import { writeFirstVersion } from './program.ts';
 export async function warmDependencies(toolchain: Toolchain, signal: AbortSignal): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'plumbline-warm-'));
   try {
-    const config = loadConfig({ PLUMBLINE_DATA: join(dir, 'data'), PLUMBLINE_CACHE: demoCacheDir(toolchain), PLUMBLINE_KEY_FILE: join(dir, 'key/master.key') });
+    const config = loadConfig({
+      PLUMBLINE_DATA: join(dir, 'data'),
+      PLUMBLINE_CACHE: demoCacheDir(toolchain),
+      PLUMBLINE_KEY_FILE: join(dir, 'key/master.key'),
+    });
     const install = createDependencies(config, toolchain.engine.pulumi, process.env);
-    await install({ tenant: 'default', runId: 'warm', programDir: await writeFirstVersion(join(dir, 'program')), signal });
+    await install({
+      tenant: 'default',
+      runId: 'warm',
+      programDir: await writeFirstVersion(join(dir, 'program')),
+      signal,
+    });
   } finally {
     await rm(dir, { recursive: true, force: true });
   }

@@ -45,8 +45,7 @@ export function serviceRoutes(app: App, deps: RouteDeps): void {
       config: { route: 'metrics' },
       schema: { tags: ['service'], description: 'Prometheus text; for a token of the whole installation' },
     },
-    async (_request, reply) =>
-      reply.type(deps.metrics.contentType).send(await deps.metrics.scrape(deps.db, deps.ring)),
+    async (_request, reply) => reply.type(deps.metrics.contentType).send(await deps.metrics.scrape(deps.db, deps.ring)),
   );
 
   app.get('/openapi.json', { config: { route: 'openapi' }, schema: { tags: ['service'], security: [] } }, () =>

@@ -67,7 +67,13 @@ function diffOf(before: Properties, after: Properties) {
   const paths = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
   return paths
     .filter((path) => canonicalJson(before[path] ?? null) !== canonicalJson(after[path] ?? null))
-    .map((path) => ({ path, kind: 'update' as const, replaces: path === 'zone', before: before[path], after: after[path] }));
+    .map((path) => ({
+      path,
+      kind: 'update' as const,
+      replaces: path === 'zone',
+      before: before[path],
+      after: after[path],
+    }));
 }
 
 /** Another `zone` replaces a resource; everything else is changed in place. */
@@ -105,7 +111,8 @@ export function createFakeEngine(): FakeEngine {
     pending: new Map(),
     only() {
       const [[stack, state] = [], ...more] = fake.state;
-      if (stack === undefined || state === undefined || more.length > 0) throw new Error(`${fake.state.size} stacks have a state`);
+      if (stack === undefined || state === undefined || more.length > 0)
+        throw new Error(`${fake.state.size} stacks have a state`);
       return { state, world: fake.world.get(stack) ?? {} };
     },
     log: [],
@@ -116,34 +123,37 @@ export function createFakeEngine(): FakeEngine {
       return checkpointOf(request);
     },
     releaseOwnLock: async () => undefined,
-    preview: (request) => guarded(request, async () => {
-      fake.calls.preview += 1;
-      await fake.hooks.preview?.(request.signal);
-      const { resources } = await readProgram(request);
-      const changes = changesBetween(request, fake.state.get(key(request)) ?? {}, resources);
-      const plan = Buffer.from(canonicalJson({ manifest: {}, resourcePlans: resources }));
-      return { changes, summary: summaryOf(changes), plan, planHash: planFileHash(plan), unknowns: [] };
-    }),
+    preview: (request) =>
+      guarded(request, async () => {
+        fake.calls.preview += 1;
+        await fake.hooks.preview?.(request.signal);
+        const { resources } = await readProgram(request);
+        const changes = changesBetween(request, fake.state.get(key(request)) ?? {}, resources);
+        const plan = Buffer.from(canonicalJson({ manifest: {}, resourcePlans: resources }));
+        return { changes, summary: summaryOf(changes), plan, planHash: planFileHash(plan), unknowns: [] };
+      }),
     apply: (request) => guarded(request, () => apply(request)),
-    drift: (request) => guarded(request, async () => {
-      fake.calls.drift += 1;
-      await fake.hooks.drift?.();
-      const state = fake.state.get(key(request)) ?? {};
-      return { items: driftItems(request, state), resources: Object.keys(state).length };
-    }),
-    refresh: (request, answers) => guarded(request, async () => {
-      fake.calls.refresh += 1;
-      answerPending(request, answers);
-      const state = fake.state.get(key(request)) ?? {};
-      const world = fake.world.get(key(request)) ?? {};
-      for (const name of Object.keys(state)) {
-        const real = world[name];
-        const wanted = request.targets.length === 0 || request.targets.includes(urn(request, name));
-        if (wanted && real !== undefined) state[name] = structuredClone(real);
-        if (wanted && real === undefined) delete state[name];
-      }
-      return checkpointOf(request);
-    }),
+    drift: (request) =>
+      guarded(request, async () => {
+        fake.calls.drift += 1;
+        await fake.hooks.drift?.();
+        const state = fake.state.get(key(request)) ?? {};
+        return { items: driftItems(request, state), resources: Object.keys(state).length };
+      }),
+    refresh: (request, answers) =>
+      guarded(request, async () => {
+        fake.calls.refresh += 1;
+        answerPending(request, answers);
+        const state = fake.state.get(key(request)) ?? {};
+        const world = fake.world.get(key(request)) ?? {};
+        for (const name of Object.keys(state)) {
+          const real = world[name];
+          const wanted = request.targets.length === 0 || request.targets.includes(urn(request, name));
+          if (wanted && real !== undefined) state[name] = structuredClone(real);
+          if (wanted && real === undefined) delete state[name];
+        }
+        return checkpointOf(request);
+      }),
   };
 
   async function guarded<T>(request: EngineRequest, act: () => Promise<T>): Promise<T> {
@@ -158,11 +168,17 @@ export function createFakeEngine(): FakeEngine {
   function checkpointOf(request: EngineRequest): Checkpoint {
     const state = fake.state.get(key(request));
     const resources = Object.keys(state ?? {}).length;
-    return { hash: state === undefined ? 'absent' : digestOf(state), resources, pendingOperations: fake.pending.get(key(request)) ?? [] };
+    return {
+      hash: state === undefined ? 'absent' : digestOf(state),
+      resources,
+      pendingOperations: fake.pending.get(key(request)) ?? [],
+    };
   }
 
   function answerPending(request: EngineRequest, answers: readonly PendingAnswer[]): void {
-    const left = (fake.pending.get(key(request)) ?? []).filter(({ urn: open }) => !answers.some((answer) => answer.urn === open));
+    const left = (fake.pending.get(key(request)) ?? []).filter(
+      ({ urn: open }) => !answers.some((answer) => answer.urn === open),
+    );
     fake.pending.set(key(request), left);
     for (const answer of answers) {
       const name = answer.urn.split('::').at(-1) ?? '';
@@ -177,7 +193,13 @@ export function createFakeEngine(): FakeEngine {
       const address = { urn: urn(request, name), type: 'fake:index:Thing' };
       const real = world[name];
       if (real === undefined) return [{ ...address, path: '', kind: 'missing' }];
-      return diffOf(properties, real).map(({ path, before, after }) => ({ ...address, path, kind: 'changed', before, after }));
+      return diffOf(properties, real).map(({ path, before, after }) => ({
+        ...address,
+        path,
+        kind: 'changed',
+        before,
+        after,
+      }));
     });
   }
 

@@ -56,7 +56,12 @@ export interface TestPlumbline {
   hook: { url: string; secret: string };
   /** Every line the service and the worker logged. */
   log: string[];
-  api<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, token?: string): Promise<{ status: number; body: T }>;
+  api<T>(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    body?: unknown,
+    token?: string,
+  ): Promise<{ status: number; body: T }>;
   /** Packs and pushes a fake program; returns its digest. */
   push(program: FakeProgram | Record<string, string>, tag?: string, repository?: string): Promise<string>;
   moveTag(digest: string, tag: string, repository?: string): Promise<void>;
@@ -77,7 +82,11 @@ export interface TestPlumbline {
   run(name: string, number: number): Promise<RunDetailView>;
   drift(name: string): Promise<DriftItemView[]>;
   events(name: string): Promise<EventView[]>;
-  approve(name: string, run: Pick<RunView, 'number' | 'planDigest'>, as?: string): Promise<{ status: number; body: { detail?: string } }>;
+  approve(
+    name: string,
+    run: Pick<RunView, 'number' | 'planDigest'>,
+    as?: string,
+  ): Promise<{ status: number; body: { detail?: string } }>;
   /** Posts to the stack as a person, for example `reconcile`. */
   post(name: string, what: string, body?: unknown): Promise<{ status: number; body: { detail?: string } }>;
   /** Approves and waits until it is applied. */
@@ -111,7 +120,12 @@ async function makeToken(database: TestDatabase, tenant: string, role: Role = 'a
   return (await createToken(database.db, { tenant, name, role, expiresAt: null, by: 'test' })).token;
 }
 
-function workerDeps(config: Config, database: TestDatabase, parts: Pick<WorkerDeps, 'engine' | 'ring' | 'masterKey' | 'scrubber' | 'shutdown' | 'logger'>, tenant: string): WorkerDeps {
+function workerDeps(
+  config: Config,
+  database: TestDatabase,
+  parts: Pick<WorkerDeps, 'engine' | 'ring' | 'masterKey' | 'scrubber' | 'shutdown' | 'logger'>,
+  tenant: string,
+): WorkerDeps {
   const client = createRegistryClient({ plainHttpHosts: config.plainHttpRegistries });
   return {
     ...parts,
@@ -127,7 +141,10 @@ function workerDeps(config: Config, database: TestDatabase, parts: Pick<WorkerDe
 }
 
 async function writeProgram(dir: string, program: FakeProgram | Record<string, string>): Promise<void> {
-  const files = 'resources' in program ? { 'Pulumi.yaml': 'name: shop\nruntime: nodejs\n', 'program.json': JSON.stringify(program) } : program;
+  const files =
+    'resources' in program
+      ? { 'Pulumi.yaml': 'name: shop\nruntime: nodejs\n', 'program.json': JSON.stringify(program) }
+      : program;
   for (const [name, text] of Object.entries(files)) {
     await mkdir(dirname(join(dir, name)), { recursive: true });
     await writeFile(join(dir, name), String(text));
@@ -152,7 +169,12 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
   const engine = createFakeEngine();
   const shutdown = new AbortController();
 
-  const baseEnv = { PLUMBLINE_DATA: dataDir, PLUMBLINE_LEASE_SECONDS: '5', PLUMBLINE_WORKER_TENANT: tenant, ...options.config };
+  const baseEnv = {
+    PLUMBLINE_DATA: dataDir,
+    PLUMBLINE_LEASE_SECONDS: '5',
+    PLUMBLINE_WORKER_TENANT: tenant,
+    ...options.config,
+  };
   const app = buildApp({ db: database.db, ring, masterKey, logger, scrubber, now: () => new Date() });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
 
@@ -171,7 +193,12 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
     if (answer.status >= 400) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
     return answer.body;
   }
-  const manifest = (kind: string, name: string, spec: unknown) => ({ apiVersion: 'plumbline.dev/v1alpha1', kind, metadata: { name, tenant }, spec });
+  const manifest = (kind: string, name: string, spec: unknown) => ({
+    apiVersion: 'plumbline.dev/v1alpha1',
+    kind,
+    metadata: { name, tenant },
+    spec,
+  });
   await ask('POST', '/v1/apply', {
     manifests: [
       manifest('Secret', 'hook', { data: { token: HOOK_SECRET } }),
@@ -180,11 +207,17 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
   });
   const receivers = await ask<{ items: { hook: string }[] }>('GET', `/v1/tenants/${tenant}/receivers`);
   const hook = { url: `${url}${receivers.items[0]?.hook}`, secret: HOOK_SECRET };
-  const notifications = options.webhook === false ? [] : [{ url: hook.url, headers: { Authorization: `Bearer ${HOOK_SECRET}` } }];
+  const notifications =
+    options.webhook === false ? [] : [{ url: hook.url, headers: { Authorization: `Bearer ${HOOK_SECRET}` } }];
   let registry = await startRegistry({ dir: join(dir, 'registry'), notifications });
   const registryHost = `127.0.0.1:${registry.port}`;
   const config = loadConfig({ ...baseEnv, PLUMBLINE_PLAIN_HTTP_REGISTRIES: registryHost });
-  const deps = workerDeps(config, database, { engine, ring: ring.ring, masterKey, scrubber, logger, shutdown: shutdown.signal }, tenant);
+  const deps = workerDeps(
+    config,
+    database,
+    { engine, ring: ring.ring, masterKey, scrubber, logger, shutdown: shutdown.signal },
+    tenant,
+  );
   const queue = { redisUrl, tenant, logger, concurrency: 4 };
   const workers =
     options.workers === false
@@ -216,10 +249,17 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
       await mkdir(folder);
       await writeProgram(folder, program);
       const at = parseRepository(`oci://${registryHost}/infra/${repository}`);
-      return (await pushProgram(client, { dir: folder, repository: at, tag, annotations: {} }, AbortSignal.timeout(10_000))).digest;
+      return (
+        await pushProgram(client, { dir: folder, repository: at, tag, annotations: {} }, AbortSignal.timeout(10_000))
+      ).digest;
     },
     async moveTag(digest, tag, repository = 'shop') {
-      await client.tag(parseRepository(`oci://${registryHost}/infra/${repository}`), digest, tag, AbortSignal.timeout(10_000));
+      await client.tag(
+        parseRepository(`oci://${registryHost}/infra/${repository}`),
+        digest,
+        tag,
+        AbortSignal.timeout(10_000),
+      );
     },
     async stack(name, change = {}) {
       const spec = {
@@ -231,24 +271,35 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
       };
       await ask('POST', '/v1/apply', { manifests: [manifest('Stack', name, spec)] });
     },
-    secret: async (name, data) => void (await ask('POST', '/v1/apply', { manifests: [manifest('Secret', name, { data })] })),
+    secret: async (name, data) =>
+      void (await ask('POST', '/v1/apply', { manifests: [manifest('Secret', name, { data })] })),
     person: (name, role = 'approver') => makeToken(database, tenant, role, name),
     async registryAway(away) {
       if (away) await registry.close();
       else registry = await startRegistry({ dir: join(dir, 'registry'), notifications, port: registry.port });
     },
     identityOf: (plan) => canonicalJson(plan?.bound['identity']),
-    secondWorker: (change = {}) => ({ ...deps, identity: { ...deps.identity, id: `second-${randomUUID().slice(0, 8)}` }, ...change }),
+    secondWorker: (change = {}) => ({
+      ...deps,
+      identity: { ...deps.identity, id: `second-${randomUUID().slice(0, 8)}` },
+      ...change,
+    }),
     async stackId(name) {
-      const { id } = await database.db.selectFrom('stacks').select('id').where('name', '=', name).executeTakeFirstOrThrow();
+      const { id } = await database.db
+        .selectFrom('stacks')
+        .select('id')
+        .where('name', '=', name)
+        .executeTakeFirstOrThrow();
       return id;
     },
     view: (name) => ask('GET', `${base}/${name}`),
     runs: async (name) => (await ask<{ items: RunView[] }>('GET', `${base}/${name}/runs`)).items,
     run: (name, number) => ask('GET', `${base}/${name}/runs/${number}`),
     drift: async (name) => (await ask<{ items: DriftItemView[] }>('GET', `${base}/${name}/drift`)).items,
-    events: async (name) => (await ask<{ items: EventView[] }>('GET', `/v1/tenants/${tenant}/events?stack=${name}&limit=200`)).items,
-    approve: (name, run, as) => api('POST', `${base}/${name}/runs/${run.number}/approve`, { planDigest: run.planDigest }, as),
+    events: async (name) =>
+      (await ask<{ items: EventView[] }>('GET', `/v1/tenants/${tenant}/events?stack=${name}&limit=200`)).items,
+    approve: (name, run, as) =>
+      api('POST', `${base}/${name}/runs/${run.number}/approve`, { planDigest: run.planDigest }, as),
     post: (name, what, body) => api('POST', `${base}/${name}/${what}`, body),
     async applied(name) {
       const run = await plumbline.untilRun(name, ['awaiting_approval']);
@@ -256,19 +307,24 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
       if (answer.status !== 200) throw new Error(`not approved: ${answer.status} ${answer.body.detail}`);
       return await plumbline.untilRun(name, ['applied']);
     },
-    condition: async (name, type) => (await plumbline.view(name)).status.conditions.find((condition) => condition.type === type),
+    condition: async (name, type) =>
+      (await plumbline.view(name)).status.conditions.find((condition) => condition.type === type),
     untilCondition: (name, type, reason) =>
       plumbline.until(`${type} of ${name} with reason ${reason}`, async () => {
         const found = await plumbline.condition(name, type);
         return found?.reason === reason ? found : undefined;
       }),
     untilEvent: (name, type) =>
-      plumbline.until(`an event ${type} of ${name}`, async () => (await plumbline.events(name)).find((event) => event.type === type)),
+      plumbline.until(`an event ${type} of ${name}`, async () =>
+        (await plumbline.events(name)).find((event) => event.type === type),
+      ),
     async driftCheck(name) {
       const before = (await plumbline.runs(name))[0]?.number ?? 0;
       await ask('POST', `${base}/${name}/drift/check`);
       return await plumbline.until(`a drift check of ${name}`, async () =>
-        (await plumbline.runs(name)).find((run) => run.operation === 'drift' && run.number > before && run.finishedAt !== null),
+        (await plumbline.runs(name)).find(
+          (run) => run.operation === 'drift' && run.number > before && run.finishedAt !== null,
+        ),
       );
     },
     async until(what, wanted) {

@@ -36,8 +36,12 @@ it('a run is interrupted while it plans, and what the stack does next is not', a
   const run = await plumbline.untilRun('shop', ['planning']);
   await plumbline.post('shop', `runs/${run.number}/cancel`);
   await plumbline.untilRun('shop', ['canceled']);
-  await plumbline.until('a look', async () => ((await plumbline.view('shop')).status.reconcileRequested ? undefined : true));
-  const failures = (await plumbline.events('shop')).filter((event) => event.type === 'ReconcileFailed' && event.reason !== 'SourceNotFound');
+  await plumbline.until('a look', async () =>
+    (await plumbline.view('shop')).status.reconcileRequested ? undefined : true,
+  );
+  const failures = (await plumbline.events('shop')).filter(
+    (event) => event.type === 'ReconcileFailed' && event.reason !== 'SourceNotFound',
+  );
   expect(failures).toEqual([]);
   expect(await plumbline.condition('shop', 'Stalled')).toMatchObject({ reason: 'Canceled' });
   await plumbline.post('shop', 'reconcile');

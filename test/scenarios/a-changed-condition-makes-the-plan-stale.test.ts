@@ -24,7 +24,11 @@ async function applied() {
 /** Rows changed behind the API's back, so that no request supersedes the run first. */
 async function rotate(name: string): Promise<void> {
   const { db } = plumbline.database;
-  await db.updateTable('secrets').set((row) => ({ version: row('version', '+', 1) })).where('name', '=', name).execute();
+  await db
+    .updateTable('secrets')
+    .set((row) => ({ version: row('version', '+', 1) }))
+    .where('name', '=', name)
+    .execute();
 }
 
 function otherDependencies(): void {

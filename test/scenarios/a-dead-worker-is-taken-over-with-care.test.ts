@@ -132,7 +132,9 @@ it('what it may have created unrecorded is a question, and each answer is carrie
   const urnOf = (name: string) => operations.find(({ urn }) => urn.endsWith(`::${name}`))?.urn;
   await plumbline.post('shop', 'reconcile');
   await plumbline.post('shop', 'pending', { urn: urnOf('web'), answer: 'import', id: 'web-1' });
-  await plumbline.until('a look', async () => ((await plumbline.view('shop')).status.reconcileRequested ? undefined : true));
+  await plumbline.until('a look', async () =>
+    (await plumbline.view('shop')).status.reconcileRequested ? undefined : true,
+  );
   expect(await plumbline.runs('shop')).toHaveLength(1);
   expect((await plumbline.post('shop', 'pending', { urn: 'urn:of:nobody', answer: 'clear' })).status).toBe(409);
   await plumbline.post('shop', 'pending', { urn: urnOf('db'), answer: 'clear' });

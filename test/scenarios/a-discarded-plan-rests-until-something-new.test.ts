@@ -9,7 +9,10 @@ async function discarded() {
   await plumbline.stack('shop');
   await plumbline.push({ resources: { web: { size: 1 } } });
   const waiting = await plumbline.untilRun('shop', ['awaiting_approval']);
-  const answer = await plumbline.post('shop', `runs/${waiting.number}/discard`, { planDigest: waiting.planDigest, comment: 'no' });
+  const answer = await plumbline.post('shop', `runs/${waiting.number}/discard`, {
+    planDigest: waiting.planDigest,
+    comment: 'no',
+  });
   expect(answer.status).toBe(200);
   expect((await plumbline.approve('shop', waiting)).status).toBe(409);
   await plumbline.untilCondition('shop', 'Stalled', 'PlanDiscarded');
@@ -38,5 +41,7 @@ it('a person who asks gets a new plan of the same revision', async () => {
   expect((await plumbline.post('shop', 'reconcile')).status).toBe(202);
   const next = await plumbline.untilRun('shop', ['awaiting_approval'], first.number);
   expect(next.digest).toBe(first.digest);
-  expect((await plumbline.approve('shop', { ...next, planDigest: first.planDigest })).status).toBe(next.planDigest === first.planDigest ? 200 : 409);
+  expect((await plumbline.approve('shop', { ...next, planDigest: first.planDigest })).status).toBe(
+    next.planDigest === first.planDigest ? 200 : 409,
+  );
 });

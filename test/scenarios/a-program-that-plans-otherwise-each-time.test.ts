@@ -14,7 +14,10 @@ it('is planned once more, then stalls: nothing is tried for ever', async () => {
   await plumbline.push({ resources: { web: { size: 1 } } });
   const { message } = await plumbline.untilCondition('shop', 'Stalled', 'NonDeterministic');
   expect(message).toContain('violates plan');
-  expect((await plumbline.runs('shop')).map((run) => `${run.state} ${run.reason}`)).toEqual(['errored NonDeterministic', 'stale NonDeterministic']);
+  expect((await plumbline.runs('shop')).map((run) => `${run.state} ${run.reason}`)).toEqual([
+    'errored NonDeterministic',
+    'stale NonDeterministic',
+  ]);
   expect(plumbline.engine.log).toEqual([]);
 
   plumbline.engine.hooks.apply = undefined;

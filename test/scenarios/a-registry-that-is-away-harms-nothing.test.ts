@@ -30,6 +30,8 @@ it('an applied stack is ready again when the registry is back, without a run', a
   await plumbline.registryAway(true);
   await plumbline.untilCondition('shop', 'Ready', 'SourceUnreachable');
   await plumbline.registryAway(false);
-  await plumbline.until('ready again', async () => ((await plumbline.condition('shop', 'Ready'))?.status === 'True' ? true : undefined));
+  await plumbline.until('ready again', async () =>
+    (await plumbline.condition('shop', 'Ready'))?.status === 'True' ? true : undefined,
+  );
   expect(plumbline.engine.calls.preview).toBe(1);
 });

@@ -3,7 +3,12 @@ import { sql } from 'kysely';
 import { afterEach, expect, it } from 'vitest';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
 
-const CANARIES = { password: 'canary-Pa55/word+config', plan: 'canary-plan-token', apply: 'canary-apply-token', registry: 'canary-registry-password' };
+const CANARIES = {
+  password: 'canary-Pa55/word+config',
+  plan: 'canary-plan-token',
+  apply: 'canary-apply-token',
+  registry: 'canary-registry-password',
+};
 
 let plumbline: TestPlumbline;
 afterEach(() => plumbline.close());
@@ -22,11 +27,15 @@ function found(text: string): string[] {
 
 async function everyRow(): Promise<string> {
   const { db } = plumbline.database;
-  const { rows: tables } = await sql<{ name: string }>`select table_name as name from information_schema.tables where table_schema = 'public'`.execute(db);
+  const { rows: tables } = await sql<{
+    name: string;
+  }>`select table_name as name from information_schema.tables where table_schema = 'public'`.execute(db);
   expect(tables.length).toBeGreaterThan(15);
   const texts = [];
   for (const { name } of tables) {
-    const { rows } = await sql<{ text: string }>`select row_to_json(t)::text as text from ${sql.table(name)} t`.execute(db);
+    const { rows } = await sql<{ text: string }>`select row_to_json(t)::text as text from ${sql.table(name)} t`.execute(
+      db,
+    );
     texts.push(...rows.map((row) => row.text));
   }
   return texts.join('\n');
@@ -50,7 +59,11 @@ it('neither the database, Redis, the log, events nor any answer holds it, even w
   await plumbline.secret('plan-key', { TOKEN: CANARIES.plan });
   await plumbline.secret('apply-key', { TOKEN: CANARIES.apply });
   await plumbline.secret('registry', { username: 'robot', password: CANARIES.registry });
-  const source = { repository: `oci://${plumbline.registryHost}/infra/shop`, ref: { tag: 'prod' }, credentials: 'registry' };
+  const source = {
+    repository: `oci://${plumbline.registryHost}/infra/shop`,
+    ref: { tag: 'prod' },
+    credentials: 'registry',
+  };
   await plumbline.stack('shop', {
     source,
     pulumi: { stack: 'prod', secrets: { password: { secret: 'db', key: 'password' } } },
@@ -64,7 +77,17 @@ it('neither the database, Redis, the log, events nor any answer holds it, even w
   await plumbline.untilCondition('shop', 'Stalled', 'PreviewFailed');
 
   const base = `/v1/tenants/${plumbline.tenant}`;
-  const paths = ['/stacks', '/stacks/shop', '/stacks/shop/runs', '/stacks/shop/runs/1', '/stacks/shop/drift', '/events', '/secrets', '/receivers', '/tokens'];
+  const paths = [
+    '/stacks',
+    '/stacks/shop',
+    '/stacks/shop/runs',
+    '/stacks/shop/runs/1',
+    '/stacks/shop/drift',
+    '/events',
+    '/secrets',
+    '/receivers',
+    '/tokens',
+  ];
   const answers = await Promise.all(paths.map((path) => plumbline.api('GET', `${base}${path}`)));
   expect(answers.map((answer) => answer.status)).toEqual(paths.map(() => 200));
   expect(found(JSON.stringify(answers))).toEqual([]);

@@ -8,8 +8,12 @@ it('nothing is looked at until it is resumed, and nothing that came meanwhile is
   plumbline = await startTestPlumbline();
   await plumbline.stack('shop', { approval: { mode: 'auto' }, suspend: true });
   await plumbline.push({ resources: { web: { size: 1 } } });
-  await plumbline.until('the hook', async () => (await plumbline.events('shop')).find((event) => event.type === 'PushReceived'));
-  await plumbline.until('a look', async () => ((await plumbline.view('shop')).status.reconcileRequested ? undefined : true));
+  await plumbline.until('the hook', async () =>
+    (await plumbline.events('shop')).find((event) => event.type === 'PushReceived'),
+  );
+  await plumbline.until('a look', async () =>
+    (await plumbline.view('shop')).status.reconcileRequested ? undefined : true,
+  );
   expect(await plumbline.runs('shop')).toEqual([]);
   expect((await plumbline.view('shop')).why).toContain('suspended');
   expect((await plumbline.post('shop', 'resume')).status).toBe(200);
@@ -31,7 +35,9 @@ it('suspended between the approval and the apply, nothing is applied, also withi
   const next = await plumbline.untilRun('shop', ['awaiting_approval'], waiting.number);
   await plumbline.post('shop', 'suspend');
   await plumbline.approve('shop', next);
-  await plumbline.until('a look', async () => ((await plumbline.view('shop')).status.reconcileRequested ? undefined : true));
+  await plumbline.until('a look', async () =>
+    (await plumbline.view('shop')).status.reconcileRequested ? undefined : true,
+  );
   expect((await plumbline.run('shop', next.number)).run.state).toBe('approved');
   expect(plumbline.engine.log).toEqual([]);
   await plumbline.post('shop', 'resume');

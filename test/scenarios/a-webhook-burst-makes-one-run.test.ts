@@ -58,21 +58,29 @@ async function waiting() {
   await plumbline.untilRun('shop', ['awaiting_approval']);
 }
 
-it(`${HOOKS} times the same event: one look at the registry, no run`, async () => {
-  await waiting();
-  const id = randomUUID();
-  expect(await countRequests(() => burst(() => id))).toBe(1);
-  expect(await plumbline.runs('shop')).toHaveLength(1);
-}, LIMIT_MS);
+it(
+  `${HOOKS} times the same event: one look at the registry, no run`,
+  async () => {
+    await waiting();
+    const id = randomUUID();
+    expect(await countRequests(() => burst(() => id))).toBe(1);
+    expect(await plumbline.runs('shop')).toHaveLength(1);
+  },
+  LIMIT_MS,
+);
 
-it(`${HOOKS} different events of the same push: one run, and a look at the registry stands for many of them`, async () => {
-  await waiting();
-  const digest = await plumbline.push({ resources: { web: { size: 2 } } });
-  const requests = await countRequests(() => burst(randomUUID));
-  await plumbline.untilRun('shop', ['awaiting_approval'], 1);
-  const runs = await plumbline.runs('shop');
-  expect(runs.map((run) => `${run.number} ${run.state}`)).toEqual(['2 awaiting_approval', '1 superseded']);
-  expect(runs[0]?.digest).toBe(digest);
-  // Measured: 19. Events that arrive while a look is under way share the next one.
-  expect(requests).toBeLessThanOrEqual(HOOKS / 10);
-}, LIMIT_MS);
+it(
+  `${HOOKS} different events of the same push: one run, and a look at the registry stands for many of them`,
+  async () => {
+    await waiting();
+    const digest = await plumbline.push({ resources: { web: { size: 2 } } });
+    const requests = await countRequests(() => burst(randomUUID));
+    await plumbline.untilRun('shop', ['awaiting_approval'], 1);
+    const runs = await plumbline.runs('shop');
+    expect(runs.map((run) => `${run.number} ${run.state}`)).toEqual(['2 awaiting_approval', '1 superseded']);
+    expect(runs[0]?.digest).toBe(digest);
+    // Measured: 19. Events that arrive while a look is under way share the next one.
+    expect(requests).toBeLessThanOrEqual(HOOKS / 10);
+  },
+  LIMIT_MS,
+);

@@ -25,7 +25,11 @@ it('an approval after the end is refused even before a worker has noticed', asyn
   await plumbline.push({ resources: { web: { size: 1 } } });
   const waiting = await plumbline.untilRun('shop', ['awaiting_approval']);
   const late = new Date(Date.now() - 1000);
-  await plumbline.database.db.updateTable('runs').set({ expires_at: late }).where('number', '=', waiting.number).execute();
+  await plumbline.database.db
+    .updateTable('runs')
+    .set({ expires_at: late })
+    .where('number', '=', waiting.number)
+    .execute();
   const answer = await plumbline.approve('shop', waiting);
   expect(answer).toMatchObject({ status: 409 });
   expect(answer.body.detail).toContain('expired');

@@ -21,7 +21,12 @@ it('a push is previewed, waits for a person, and exactly the approved plan is ap
 
   const view = await plumbline.view('shop');
   expect(view.status.applied).toMatchObject({ digest, generation: 1 });
-  expect(view.status.conditions.find((condition) => condition.type === 'Ready')).toMatchObject({ status: 'True', reason: 'Applied' });
+  expect(view.status.conditions.find((condition) => condition.type === 'Ready')).toMatchObject({
+    status: 'True',
+    reason: 'Applied',
+  });
   const events = await plumbline.events('shop');
-  expect(events.map((event) => event.type)).toEqual(expect.arrayContaining(['RevisionFound', 'ApprovalNeeded', 'ApplyStarted', 'Applied']));
+  expect(events.map((event) => event.type)).toEqual(
+    expect.arrayContaining(['RevisionFound', 'ApprovalNeeded', 'ApplyStarted', 'Applied']),
+  );
 });

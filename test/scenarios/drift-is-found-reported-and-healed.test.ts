@@ -4,7 +4,10 @@ import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts'
 let plumbline: TestPlumbline;
 afterEach(() => plumbline.close());
 
-async function applied(drift: { interval?: string; action?: 'report' | 'heal' } = { interval: '1h' }, mode: 'auto' | 'manual' = 'auto') {
+async function applied(
+  drift: { interval?: string; action?: 'report' | 'heal' } = { interval: '1h' },
+  mode: 'auto' | 'manual' = 'auto',
+) {
   plumbline = await startTestPlumbline();
   await plumbline.stack('shop', { approval: { mode }, drift });
   const digest = await plumbline.push({ resources: { web: { size: 1 }, db: { size: 2 } } });
@@ -17,7 +20,9 @@ async function applied(drift: { interval?: string; action?: 'report' | 'heal' } 
 it('a scheduled check reports property, old and new value, and remembers since when', async () => {
   await applied({ interval: '1s' });
   plumbline.engine.only().world['web'] = { size: 9 };
-  const [first] = await plumbline.until('the drift', async () => ((await plumbline.drift('shop')).length > 0 ? plumbline.drift('shop') : undefined));
+  const [first] = await plumbline.until('the drift', async () =>
+    (await plumbline.drift('shop')).length > 0 ? plumbline.drift('shop') : undefined,
+  );
   expect(first).toMatchObject({ path: 'size', kind: 'changed', before: 1, after: 9 });
   expect(await plumbline.condition('shop', 'Drifted')).toMatchObject({ status: 'True', reason: 'Drifted' });
   const [later] = await plumbline.until('another check', async () => {
@@ -133,12 +138,16 @@ it('after three heals of the same property it stops and says once that something
   for (const size of [11, 12, 13]) {
     plumbline.engine.only().world['web'] = { size };
     await plumbline.driftCheck('shop');
-    await plumbline.until('the heal', async () => (plumbline.engine.only().world['web']?.['size'] === 1 ? true : undefined));
+    await plumbline.until('the heal', async () =>
+      plumbline.engine.only().world['web']?.['size'] === 1 ? true : undefined,
+    );
     await plumbline.untilCondition('shop', 'Drifted', 'NotDrifted');
   }
   plumbline.engine.only().world['web'] = { size: 14 };
   await plumbline.driftCheck('shop');
-  expect(await plumbline.untilCondition('shop', 'Drifted', 'HealLoop')).toMatchObject({ message: expect.stringContaining('web.size') });
+  expect(await plumbline.untilCondition('shop', 'Drifted', 'HealLoop')).toMatchObject({
+    message: expect.stringContaining('web.size'),
+  });
   await plumbline.driftCheck('shop');
   await plumbline.untilCondition('shop', 'Drifted', 'HealLoop');
   expect((await plumbline.events('shop')).filter((event) => event.type === 'HealLoop')).toHaveLength(1);
@@ -154,7 +163,10 @@ it('when much is missing the credentials are suspected, and nothing is believed'
   for (const name of ['a', 'b', 'c']) delete world[name];
   world['d'] = { size: 2 };
   expect(await plumbline.driftCheck('shop')).toMatchObject({ state: 'errored', reason: 'CredentialsSuspect' });
-  expect(await plumbline.condition('shop', 'Drifted')).toMatchObject({ status: 'Unknown', reason: 'CredentialsSuspect' });
+  expect(await plumbline.condition('shop', 'Drifted')).toMatchObject({
+    status: 'Unknown',
+    reason: 'CredentialsSuspect',
+  });
   expect(await plumbline.drift('shop')).toEqual([]);
   expect(world['d']).toEqual({ size: 2 });
 });

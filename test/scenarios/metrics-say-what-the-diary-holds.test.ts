@@ -10,7 +10,13 @@ it('a scrape shows stacks, runs and queues as they are, and no stack by name', a
   await plumbline.stack('shop');
   await plumbline.push({ resources: { web: { size: 1 } } });
   await plumbline.untilRun('shop', ['awaiting_approval']);
-  const { token } = await createToken(plumbline.database.db, { tenant: null, name: 'metrics', role: 'admin', expiresAt: null, by: 'test' });
+  const { token } = await createToken(plumbline.database.db, {
+    tenant: null,
+    name: 'metrics',
+    role: 'admin',
+    expiresAt: null,
+    by: 'test',
+  });
 
   const answer = await fetch(`${plumbline.url}/metrics`, { headers: { authorization: `Bearer ${token}` } });
   const text = await answer.text();

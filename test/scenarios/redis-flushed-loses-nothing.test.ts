@@ -34,7 +34,9 @@ it('a push whose job was flushed is found by the sweep', async () => {
   await plumbline.push({ resources: { web: { size: 2 } } });
   const second = await plumbline.untilRun('shop', ['applying'], 1);
   const last = await plumbline.push({ resources: { web: { size: 3 } } });
-  await plumbline.until('the hook', async () => ((await plumbline.view('shop')).status.reconcileRequested ? true : undefined));
+  await plumbline.until('the hook', async () =>
+    (await plumbline.view('shop')).status.reconcileRequested ? true : undefined,
+  );
   await client.flushall();
   resolve();
   const run = await plumbline.untilRun('shop', ['applied'], second.number);

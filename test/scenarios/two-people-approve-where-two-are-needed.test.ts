@@ -12,7 +12,10 @@ it('the first approval changes nothing, the second applies', async () => {
   const waiting = await plumbline.untilRun('shop', ['awaiting_approval']);
   expect(waiting.approvalsRequired).toBe(2);
 
-  expect(await plumbline.approve('shop', waiting, alice)).toMatchObject({ status: 200, body: { state: 'awaiting_approval' } });
+  expect(await plumbline.approve('shop', waiting, alice)).toMatchObject({
+    status: 200,
+    body: { state: 'awaiting_approval' },
+  });
   const again = await plumbline.approve('shop', waiting, alice);
   expect(again.status).toBe(409);
   expect(again.body.detail).toContain('2 different people');

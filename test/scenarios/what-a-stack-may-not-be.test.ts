@@ -13,7 +13,9 @@ async function refused(reason: string, at = 'shop') {
 it('a secret that is gone stalls the stack and is named', async () => {
   plumbline = await startTestPlumbline();
   await plumbline.secret('db', { password: 'a-password' });
-  await plumbline.stack('shop', { pulumi: { stack: 'prod', secrets: { password: { secret: 'db', key: 'password' } } } });
+  await plumbline.stack('shop', {
+    pulumi: { stack: 'prod', secrets: { password: { secret: 'db', key: 'password' } } },
+  });
   await plumbline.database.db.deleteFrom('secrets').where('name', '=', 'db').execute();
   await plumbline.push({ resources: { web: { size: 1 } } });
   expect(await refused('SecretNotFound')).toContain('secret db');
@@ -40,7 +42,10 @@ it('a folder the artifact does not have is named', async () => {
 it('an artifact that is no Pulumi program is refused', async () => {
   plumbline = await startTestPlumbline();
   await plumbline.stack('shop');
-  await plumbline.push({ 'Pulumi.yaml': 'name: shop\nruntime: nodejs\nbackend: {url: "s3://elsewhere"}\n', 'program.json': '{"resources":{}}' });
+  await plumbline.push({
+    'Pulumi.yaml': 'name: shop\nruntime: nodejs\nbackend: {url: "s3://elsewhere"}\n',
+    'program.json': '{"resources":{}}',
+  });
   expect(await refused('ProgramInvalid')).toContain('backend');
 });
 

@@ -38,14 +38,19 @@ interface Servers {
 async function untilReady(url: string): Promise<void> {
   const end = performance.now() + START_MS;
   while (performance.now() < end) {
-    const ready = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) }).then((answer) => answer.ok, () => false);
+    const ready = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2000) }).then(
+      (answer) => answer.ok,
+      () => false,
+    );
     if (ready) return;
     await delay(100);
   }
   throw new Error(`${url}/readyz was not ready within ${START_MS / 1000} s`);
 }
 
-async function firstToken(started: (onLine: (line: string) => void) => DemoProcess): Promise<{ service: DemoProcess; token: string }> {
+async function firstToken(
+  started: (onLine: (line: string) => void) => DemoProcess,
+): Promise<{ service: DemoProcess; token: string }> {
   const token = Promise.withResolvers<string>();
   const service = started((line) => {
     const found = /plumb_[A-Za-z0-9_-]+/.exec(line);
@@ -112,19 +117,35 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
     PLUMBLINE_LISTEN_PORT: String(servicePort),
   });
   const startService = (onLine?: (line: string) => void) =>
-    startProcess('service', [join(root, 'service/main.ts')], { env: env(), logFile: join(logs, 'service.log'), ...(onLine && { onLine }) });
-  const startWorker = () => startProcess('worker', [join(root, 'workers/main.ts')], { env: env(), logFile: join(logs, 'worker.log') });
+    startProcess('service', [join(root, 'service/main.ts')], {
+      env: env(),
+      logFile: join(logs, 'service.log'),
+      ...(onLine && { onLine }),
+    });
+  const startWorker = () =>
+    startProcess('worker', [join(root, 'workers/main.ts')], { env: env(), logFile: join(logs, 'worker.log') });
   const first = await firstToken(startService);
   const url = `http://127.0.0.1:${servicePort}`;
   const api = createApi(url, first.token);
   await untilReady(url);
   await api.ask('POST', '/v1/apply', {
-    manifests: [manifest('Secret', 'hook', { data: { token: HOOK_TOKEN } }), manifest('Receiver', 'registry', { type: 'distribution', secret: { secret: 'hook', key: 'token' } })],
+    manifests: [
+      manifest('Secret', 'hook', { data: { token: HOOK_TOKEN } }),
+      manifest('Receiver', 'registry', { type: 'distribution', secret: { secret: 'hook', key: 'token' } }),
+    ],
   });
   const { items } = await api.ask<{ items: { hook: string }[] }>('GET', '/v1/tenants/default/receivers');
-  const registryEnv = { ...inherited, REGISTRY_NOTIFY_URL: `${url}${items[0]?.hook}`, REGISTRY_NOTIFY_AUTHORIZATION: `Bearer ${HOOK_TOKEN}` };
+  const registryEnv = {
+    ...inherited,
+    REGISTRY_NOTIFY_URL: `${url}${items[0]?.hook}`,
+    REGISTRY_NOTIFY_AUTHORIZATION: `Bearer ${HOOK_TOKEN}`,
+  };
   const startRegistry = () =>
-    startProcess('registry', [join(root, 'registry/main.ts'), '--dir', join(dir, 'registry'), '--port', String(registryPort)], { env: registryEnv, logFile: join(logs, 'registry.log') });
+    startProcess(
+      'registry',
+      [join(root, 'registry/main.ts'), '--dir', join(dir, 'registry'), '--port', String(registryPort)],
+      { env: registryEnv, logFile: join(logs, 'registry.log') },
+    );
   const processes = { service: first.service, worker: startWorker(), registry: startRegistry() };
   const starters = { service: () => startService(), worker: startWorker, registry: startRegistry };
   let pushes = 0;
@@ -145,12 +166,21 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
     registry,
     async push(desired) {
       const folder = join(dir, `version-${(pushes += 1)}`);
-      await cp(join(import.meta.dirname, 'program'), folder, { recursive: true, filter: (path) => basename(path) !== 'node_modules' });
+      await cp(join(import.meta.dirname, 'program'), folder, {
+        recursive: true,
+        filter: (path) => basename(path) !== 'node_modules',
+      });
       await writeFile(join(folder, 'desired.json'), JSON.stringify(desired));
       const client = createRegistryClient({ plainHttpHosts: [registry] });
       try {
         const repository = parseRepository(`oci://${registry}/infra/soak`);
-        return (await pushProgram(client, { dir: folder, repository, tag: 'prod', annotations: {} }, AbortSignal.timeout(60_000))).digest;
+        return (
+          await pushProgram(
+            client,
+            { dir: folder, repository, tag: 'prod', annotations: {} },
+            AbortSignal.timeout(60_000),
+          )
+        ).digest;
       } finally {
         await client.close();
       }

@@ -8,7 +8,15 @@ import type { Installation } from './installation.ts';
 import { VICTIMS, type Victim } from './victims.ts';
 
 /** Where in a run's life the kill falls. */
-export const MOMENTS = ['fetching', 'verifying', 'planning', 'awaiting_approval', 'approved', 'applying', 'drift'] as const;
+export const MOMENTS = [
+  'fetching',
+  'verifying',
+  'planning',
+  'awaiting_approval',
+  'approved',
+  'applying',
+  'drift',
+] as const;
 export type Moment = (typeof MOMENTS)[number];
 
 export interface KillReport {
@@ -41,14 +49,25 @@ export function seeded(seed: number): () => number {
 export function killPlan(count: number, random: () => number): { victim: Victim; moment: Moment }[] {
   const inRun = new Set<Victim>(['guardian', 'engine', 'program', 'provider']);
   const all = VICTIMS.flatMap((victim) =>
-    MOMENTS.filter((moment) => !inRun.has(victim) || ['planning', 'applying', 'drift'].includes(moment)).map((moment) => ({ victim, moment })),
+    MOMENTS.filter((moment) => !inRun.has(victim) || ['planning', 'applying', 'drift'].includes(moment)).map(
+      (moment) => ({ victim, moment }),
+    ),
   );
-  const shuffled = all.map((kill) => ({ kill, at: random() })).sort((a, b) => a.at - b.at).map(({ kill }) => kill);
-  return Array.from({ length: count }, (_, index) => shuffled[index % shuffled.length]).filter((kill) => kill !== undefined);
+  const shuffled = all
+    .map((kill) => ({ kill, at: random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ kill }) => kill);
+  return Array.from({ length: count }, (_, index) => shuffled[index % shuffled.length]).filter(
+    (kill) => kill !== undefined,
+  );
 }
 
 /** The next version: one object more, one changed, and now and then one less. */
-export function nextDesired(desired: Record<string, number>, number: number, random: () => number): Record<string, number> {
+export function nextDesired(
+  desired: Record<string, number>,
+  number: number,
+  random: () => number,
+): Record<string, number> {
   const names = Object.keys(desired);
   const changed = names[Math.floor(random() * names.length)];
   const gone = names.length > 4 ? names[Math.floor(random() * names.length)] : undefined;
@@ -82,7 +101,8 @@ async function attend(parts: { installation: Installation; cloud: Cloud }, quest
   const { api } = parts.installation;
   const view = await api.ask<StackView>('GET', base);
   const run = view.liveRun;
-  if (run?.state === 'awaiting_approval') await api.request('POST', `${base}/runs/${run.number}/approve`, { planDigest: run.planDigest });
+  if (run?.state === 'awaiting_approval')
+    await api.request('POST', `${base}/runs/${run.number}/approve`, { planDigest: run.planDigest });
   const reasons = view.status.conditions.map((condition) => `${condition.type}/${condition.reason}`);
   if (reasons.some((reason) => reason.endsWith('/HolderUnknown'))) {
     questions.push('HolderUnknown');
@@ -92,14 +112,24 @@ async function attend(parts: { installation: Installation; cloud: Cloud }, quest
   return view;
 }
 
-async function answerPending({ installation: { api }, cloud }: { installation: Installation; cloud: Cloud }, questions: string[]): Promise<void> {
-  const { operations, answers } = await api.ask<{ operations: { urn: string }[]; answers: { urn: string }[] }>('GET', `${base}/pending`);
+async function answerPending(
+  { installation: { api }, cloud }: { installation: Installation; cloud: Cloud },
+  questions: string[],
+): Promise<void> {
+  const { operations, answers } = await api.ask<{ operations: { urn: string }[]; answers: { urn: string }[] }>(
+    'GET',
+    `${base}/pending`,
+  );
   for (const { urn } of operations) {
     if (answers.some((answer) => answer.urn === urn)) continue;
     const name = urn.split('::').at(-1);
     const made = [...cloud.objects].find(([, object]) => object.name === name);
     questions.push(made === undefined ? `clear ${name}` : `import ${name}`);
-    await api.ask('POST', `${base}/pending`, made === undefined ? { urn, answer: 'clear' } : { urn, answer: 'import', id: made[0] });
+    await api.ask(
+      'POST',
+      `${base}/pending`,
+      made === undefined ? { urn, answer: 'clear' } : { urn, answer: 'import', id: made[0] },
+    );
   }
 }
 
@@ -138,14 +168,19 @@ interface StateFile {
 export async function checkWorld(stateDir: string, cloud: Cloud, desired: Record<string, number>): Promise<void> {
   const names = [...cloud.objects.values()].map((object) => object.name).sort();
   const wanted = Object.keys(desired).sort();
-  if (JSON.stringify(names) !== JSON.stringify(wanted)) throw new Error(`the cloud holds ${names.join()} and not ${wanted.join()}`);
+  if (JSON.stringify(names) !== JSON.stringify(wanted))
+    throw new Error(`the cloud holds ${names.join()} and not ${wanted.join()}`);
   const wrong = [...cloud.objects.values()].find((object) => desired[object.name] !== object.size);
   if (wrong !== undefined) throw new Error(`${wrong.name} has size ${wrong.size} and not ${desired[wrong.name]}`);
   const file = JSON.parse(await readFile(join(stateDir, '.pulumi/stacks/soak/prod.json'), 'utf8')) as StateFile;
   const { resources = [], pending_operations: pending = [] } = file.checkpoint.latest;
-  const ids = resources.filter((resource) => resource.type.startsWith('pulumi-nodejs:dynamic')).map((resource) => resource.id ?? '').sort();
+  const ids = resources
+    .filter((resource) => resource.type.startsWith('pulumi-nodejs:dynamic'))
+    .map((resource) => resource.id ?? '')
+    .sort();
   const real = [...cloud.objects.keys()].sort();
-  if (JSON.stringify(ids) !== JSON.stringify(real)) throw new Error(`the state knows ${ids.join()} and the cloud holds ${real.join()}`);
+  if (JSON.stringify(ids) !== JSON.stringify(real))
+    throw new Error(`the state knows ${ids.join()} and the cloud holds ${real.join()}`);
   if (pending.length > 0) throw new Error(`the state has ${pending.length} pending operations`);
 }
 
@@ -158,7 +193,10 @@ export async function playKill(
   const from = performance.now();
   const { installation, cloud } = parts;
   const digest = await installation.push(kill.desired);
-  const approving = kill.moment === 'approved' || kill.moment === 'applying' ? converge(parts, digest).catch(() => undefined) : undefined;
+  const approving =
+    kill.moment === 'approved' || kill.moment === 'applying'
+      ? converge(parts, digest).catch(() => undefined)
+      : undefined;
   await untilMoment(installation.databaseUrl, kill.moment, digest);
   // An apply takes seconds: the kill falls anywhere in it.
   await delay(random() * (kill.moment === 'applying' ? 4000 : 400));

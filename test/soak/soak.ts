@@ -8,7 +8,9 @@ import { runSoak } from './run-soak.ts';
 
 /** `npm run soak -- --kills 60 --seed 1`: exits 0 when nothing was lost or doubled. */
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { kills: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } } });
+  const { values } = parseArgs({
+    options: { kills: { type: 'string', default: '60' }, seed: { type: 'string', default: '1' } },
+  });
   const toolchain = await ensureToolchain(loadConfig({}));
   const dir = await mkdtemp(join(tmpdir(), 'plumbline-soak-'));
   const stopping = new AbortController();
@@ -21,11 +23,15 @@ async function main(): Promise<void> {
     seed: Number(values.seed),
     onKill: (report) => {
       const asked = report.questions.length > 0 ? `; asked: ${report.questions.join(', ')}` : '';
-      process.stdout.write(`${report.number}. ${report.victim} while ${report.moment}: ${report.killed ?? 'not there'} (${report.seconds.toFixed(1)} s)${asked}\n`);
+      process.stdout.write(
+        `${report.number}. ${report.victim} while ${report.moment}: ${report.killed ?? 'not there'} (${report.seconds.toFixed(1)} s)${asked}\n`,
+      );
     },
   });
   const hits = reports.filter((report) => report.killed !== undefined).length;
-  process.stdout.write(`${hits} kills, nothing lost, nothing doubled, ${reports.flatMap((report) => report.questions).length} questions answered\n`);
+  process.stdout.write(
+    `${hits} kills, nothing lost, nothing doubled, ${reports.flatMap((report) => report.questions).length} questions answered\n`,
+  );
   await rm(dir, { recursive: true, force: true });
 }
 

@@ -1,7 +1,18 @@
 import { readdir, readFile } from 'node:fs/promises';
 
 /** Everything that can die. `flush` empties Redis instead of killing it. */
-export const VICTIMS = ['service', 'worker', 'guardian', 'engine', 'program', 'provider', 'redis', 'flush', 'postgres', 'registry'] as const;
+export const VICTIMS = [
+  'service',
+  'worker',
+  'guardian',
+  'engine',
+  'program',
+  'provider',
+  'redis',
+  'flush',
+  'postgres',
+  'registry',
+] as const;
 export type Victim = (typeof VICTIMS)[number];
 
 interface Process {
@@ -12,7 +23,10 @@ interface Process {
 
 async function readProcess(pid: string): Promise<Process | undefined> {
   try {
-    const [stat, command] = await Promise.all([readFile(`/proc/${pid}/stat`, 'utf8'), readFile(`/proc/${pid}/cmdline`, 'utf8')]);
+    const [stat, command] = await Promise.all([
+      readFile(`/proc/${pid}/stat`, 'utf8'),
+      readFile(`/proc/${pid}/cmdline`, 'utf8'),
+    ]);
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return { pid: Number(pid), parent: Number(fields[1]), command: command.replaceAll('\0', ' ') };
   } catch {
@@ -25,7 +39,7 @@ async function descendants(root: number): Promise<Process[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const all = (await Promise.all(pids.map(readProcess))).filter((found) => found !== undefined);
   const family = new Set([root]);
-  for (let grew = true; grew; ) {
+  for (let grew = true; grew;) {
     const before = family.size;
     for (const { pid, parent } of all) if (family.has(parent)) family.add(pid);
     grew = family.size > before;

@@ -58,37 +58,74 @@ async function differences(
   const now: BoundDocument = await bindPlan(
     deps,
     { stack, run, workspace, inputs: { ...fresh, request: inputs.request } },
-    { planHash: planFileHash(bytes), changes: plan.changes, summary: plan.bound.summary, unknowns: plan.bound.unknowns },
+    {
+      planHash: planFileHash(bytes),
+      changes: plan.changes,
+      summary: plan.bound.summary,
+      unknowns: plan.bound.unknowns,
+    },
   );
   const found = boundDifferences(plan.bound, now).map(say);
   const approvedDigest = run.plan_digest;
-  if (found.length === 0 && planDigest(plan.bound) !== approvedDigest) found.push('the stored plan is not the approved one');
+  if (found.length === 0 && planDigest(plan.bound) !== approvedDigest)
+    found.push('the stored plan is not the approved one');
   if (stack.spec.suspend === true) found.push('the stack was suspended');
   return found;
 }
 
-async function makeStale(deps: WorkerDeps, lease: HeldLease, run: RunRow, from: 'approved' | 'applying', found: string[]) {
+async function makeStale(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  run: RunRow,
+  from: 'approved' | 'applying',
+  found: string[],
+) {
   const message = `what was approved no longer holds: ${found.join('; ')}. A new plan is made`;
   const outcome = outcomeOf('stale', message);
   await record(deps, lease, {
     run: { id: run.id, from, to: 'stale', patch: { message, reason: 'PlanStale' } },
     ...(outcome && { outcome }),
     stack: { attempted_key: null },
-    events: [{ type: 'PlanStale', reason: 'PlanStale', severity: 'warning', message, data: { run: run.number, planDigest: run.plan_digest, differences: found } }],
+    events: [
+      {
+        type: 'PlanStale',
+        reason: 'PlanStale',
+        severity: 'warning',
+        message,
+        data: { run: run.number, planDigest: run.plan_digest, differences: found },
+      },
+    ],
   });
 }
 
-async function finishApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, approved: Approved, result: ApplyResult) {
+async function finishApply(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  stack: StackRow,
+  approved: Approved,
+  result: ApplyResult,
+) {
   const { run, plan } = approved;
   const text = `run ${run.number}: ${run.revision} applied`;
   const outcome = outcomeOf('applied', text);
-  const healed = run.trigger === 'heal' ? (await listDrift(deps.db, stack.id)).filter((item) => run.targets.includes(item.urn)) : [];
+  const healed =
+    run.trigger === 'heal' ? (await listDrift(deps.db, stack.id)).filter((item) => run.targets.includes(item.urn)) : [];
   const desired =
     run.trigger === 'heal'
       ? {}
-      : { applied_digest: run.digest, applied_revision: run.revision, applied_generation: run.generation, applied_run_id: run.id };
+      : {
+          applied_digest: run.digest,
+          applied_revision: run.revision,
+          applied_generation: run.generation,
+          applied_run_id: run.id,
+        };
   await record(deps, lease, {
-    run: { id: run.id, from: ['applying', 'interrupting'], to: 'applied', patch: { message: text, summary: JSON.stringify(result.summary) } },
+    run: {
+      id: run.id,
+      from: ['applying', 'interrupting'],
+      to: 'applied',
+      patch: { message: text, summary: JSON.stringify(result.summary) },
+    },
     ...(outcome && { outcome }),
     stack: {
       ...desired,
@@ -127,12 +164,26 @@ async function handleViolation(deps: WorkerDeps, lease: HeldLease, run: RunRow, 
     run: { id: run.id, from: 'applying', to: 'stale', patch: { message: error.message, reason: 'NonDeterministic' } },
     ...(outcome && { outcome }),
     stack: { attempted_key: null },
-    events: [{ type: 'PlanStale', reason: 'NonDeterministic', severity: 'warning', message: error.message, data: { run: run.number } }],
+    events: [
+      {
+        type: 'PlanStale',
+        reason: 'NonDeterministic',
+        severity: 'warning',
+        message: error.message,
+        data: { run: run.number },
+      },
+    ],
   });
 }
 
 /** After a failed apply: what is in the state now, and whether a person must decide on pending operations. */
-async function failApply(deps: WorkerDeps, lease: HeldLease, approved: Approved, inputs: Inputs, error: ReconcileError) {
+async function failApply(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  approved: Approved,
+  inputs: Inputs,
+  error: ReconcileError,
+) {
   const { run, plan } = approved;
   // The run's own signal may be what ended it.
   const checkpoint = await deps.engine.checkpoint({ ...inputs.request, signal: AbortSignal.timeout(LOOK_MS) });
@@ -150,7 +201,9 @@ function sayInterrupting(deps: WorkerDeps, lease: HeldLease, run: RunRow): void 
   const message = `run ${run.number}: interrupting the apply of ${run.revision}`;
   record(deps, lease, {
     run: { id: run.id, from: 'applying', to: 'interrupting', patch: { message } },
-    events: [{ type: 'ApplyInterrupting', reason: 'Interrupted', severity: 'warning', message, data: { run: run.number } }],
+    events: [
+      { type: 'ApplyInterrupting', reason: 'Interrupted', severity: 'warning', message, data: { run: run.number } },
+    ],
     // The apply may have ended in the same moment, or the lease may be what was lost: then there is nothing to say.
   }).catch((error: unknown) => deps.logger.info({ err: error, run: run.id }, 'the interrupt was not written down'));
 }
@@ -167,7 +220,13 @@ async function runApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, app
     await record(deps, lease, {
       run: { id: run.id, from: 'approved', to: 'applying', patch: { message: `applying ${run.revision}` } },
       outcome: { type: 'progress', reason: 'Progressing', message: `run ${run.number}: applying ${run.revision}` },
-      events: [{ type: 'ApplyStarted', message: `run ${run.number}: applying ${run.revision}`, data: { run: run.number, digest: run.digest, planDigest: run.plan_digest } }],
+      events: [
+        {
+          type: 'ApplyStarted',
+          message: `run ${run.number}: applying ${run.revision}`,
+          data: { run: run.number, digest: run.digest, planDigest: run.plan_digest },
+        },
+      ],
     });
     const gate = async () => (gateFound = await differences(deps, lease, approved, workspace, inputs));
     inputs.request.signal.addEventListener('abort', () => sayInterrupting(deps, lease, run), { once: true });

@@ -19,9 +19,19 @@ export async function failRun(
   const message = deps.scrubber.scrub(`run ${run.number}: ${error.message}`);
   const pending = stack.pending_operations !== undefined && stack.pending_operations !== null;
   const outcome = pending
-    ? ({ type: 'failed', kind: 'stalled', reason: 'PendingOperations', message: `${message}. Resources were being created: see \`plumb pending\`` } as const)
+    ? ({
+        type: 'failed',
+        kind: 'stalled',
+        reason: 'PendingOperations',
+        message: `${message}. Resources were being created: see \`plumb pending\``,
+      } as const)
     : // A heal is not tried again by itself, but by the next drift check or a person.
-      ({ type: 'failed', kind: run.trigger === 'heal' ? 'stalled' : error.kind, reason: error.reason, message } as const);
+      ({
+        type: 'failed',
+        kind: run.trigger === 'heal' ? 'stalled' : error.kind,
+        reason: error.reason,
+        message,
+      } as const);
   // Waiting for somebody else is no failure of the revision, and a heal says nothing about it.
   const counts = error.kind !== 'waiting' && run.trigger !== 'heal';
   deps.logger.warn({ err: error, run: run.id, reason: error.reason }, 'run failed');
@@ -30,7 +40,13 @@ export async function failRun(
     outcome,
     stack: { ...(counts && { failures: sql<number>`failures + 1` }), ...stack },
     events: [
-      { type: 'RunFailed', reason: error.reason, severity: 'error', message, data: { run: run.number, digest: run.digest, operation: run.operation } },
+      {
+        type: 'RunFailed',
+        reason: error.reason,
+        severity: 'error',
+        message,
+        data: { run: run.number, digest: run.digest, operation: run.operation },
+      },
     ],
   });
 }

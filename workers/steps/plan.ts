@@ -36,23 +36,36 @@ async function checkState(deps: WorkerDeps, stack: StackRow, inputs: Inputs, now
   const wanted = inputs.request.identity;
   const frozen = stack.identity;
   if (frozen !== null) {
-    const moved = (['backend', 'organization', 'project', 'stack'] as const).filter((part) => frozen[part] !== wanted[part]);
+    const moved = (['backend', 'organization', 'project', 'stack'] as const).filter(
+      (part) => frozen[part] !== wanted[part],
+    );
     if (moved.length > 0) {
       const change = moved.map((part) => `${part} was ${frozen[part]} and is now ${wanted[part]}`).join(', ');
-      throw stalled('IdentityChanged', `the state of ${stack.name} would move: ${change}. Restore it, or make a new Stack`);
+      throw stalled(
+        'IdentityChanged',
+        `the state of ${stack.name} would move: ${change}. Restore it, or make a new Stack`,
+      );
     }
   }
   const owner = await stackWithIdentity(deps.db, wanted);
   if (owner !== undefined && owner.id !== stack.id) {
-    throw stalled('IdentityChanged', `the state ${wanted.project}/${wanted.stack} belongs to another Stack of this installation; use another spec.pulumi.stack`);
+    throw stalled(
+      'IdentityChanged',
+      `the state ${wanted.project}/${wanted.stack} belongs to another Stack of this installation; use another spec.pulumi.stack`,
+    );
   }
   if (stack.checkpoint === null || stack.checkpoint_resources === null) return [];
   // A first apply that failed early may have left no state at all: nothing is lost then.
   const hadState = stack.checkpoint !== 'absent';
   if (hadState && (now.hash === 'absent' || now.resources < stack.checkpoint_resources)) {
-    throw stalled('StateRegressed', `the state of ${stack.name} holds ${now.resources} resources, ${stack.checkpoint_resources} after the last run; restore it from a backup before anything is planned`);
+    throw stalled(
+      'StateRegressed',
+      `the state of ${stack.name} holds ${now.resources} resources, ${stack.checkpoint_resources} after the last run; restore it from a backup before anything is planned`,
+    );
   }
-  return now.hash === stack.checkpoint ? [] : ['the state was changed by something other than Plumbline since the last run'];
+  return now.hash === stack.checkpoint
+    ? []
+    : ['the state was changed by something other than Plumbline since the last run'];
 }
 
 async function refreshFirst(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow, inputs: Inputs) {
@@ -64,7 +77,10 @@ async function refreshFirst(deps: WorkerDeps, lease: HeldLease, stack: StackRow,
     events: [
       {
         type: 'StateRefreshed',
-        message: targets.length > 0 ? `the state of ${targets.length} drifted resources was refreshed` : 'the state was refreshed after an interrupted run',
+        message:
+          targets.length > 0
+            ? `the state of ${targets.length} drifted resources was refreshed`
+            : 'the state was refreshed after an interrupted run',
         data: { targets },
       },
     ],
@@ -146,7 +162,13 @@ function settled(run: RunRow, bound: BoundDocument) {
   };
 }
 
-async function preview(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow, workspace: Workspace): Promise<Planned> {
+async function preview(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  stack: StackRow,
+  run: RunRow,
+  workspace: Workspace,
+): Promise<Planned> {
   const log = runLog(deps, run);
   try {
     const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput: log.write });
@@ -154,7 +176,12 @@ async function preview(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run:
     const concerns = await checkState(deps, stack, inputs, await deps.engine.checkpoint(inputs.request));
     await refreshFirst(deps, lease, stack, run, inputs);
     const result = await deps.engine.preview(inputs.request);
-    const shown = { planHash: result.planHash, changes: result.changes, summary: result.summary, unknowns: result.unknowns };
+    const shown = {
+      planHash: result.planHash,
+      changes: result.changes,
+      summary: result.summary,
+      unknowns: result.unknowns,
+    };
     const bound = await bindPlan(deps, { stack, run, workspace, inputs }, shown);
     const policy = approvalPolicy(run.spec);
     const destructive = approvalNeeds({ ...policy, mode: 'on-destructive' }, result.changes, []);

@@ -22,11 +22,21 @@ const FOREIGN_LOCK_RETRY_MS = 30_000;
 export async function clearOwnLocks(deps: WorkerDeps, stack: StackRow, request: EngineRequest): Promise<void> {
   const holder = await deps.engine.releaseOwnLock(request, await recentRunIds(deps.db, stack.id));
   if (holder === undefined) return;
-  throw waiting('StateLocked', `the state of ${stack.name} is locked by ${holder}; waiting for it to finish`, FOREIGN_LOCK_RETRY_MS);
+  throw waiting(
+    'StateLocked',
+    `the state of ${stack.name} is locked by ${holder}; waiting for it to finish`,
+    FOREIGN_LOCK_RETRY_MS,
+  );
 }
 
 /** Runs `act` with a workspace of the run's artifact and plan credentials, and cleans up after it. */
-async function withInputs(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow, act: (inputs: Inputs) => Promise<void>) {
+async function withInputs(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  stack: StackRow,
+  run: RunRow,
+  act: (inputs: Inputs) => Promise<void>,
+) {
   const workspace = await prepareWorkspace(deps, run, await fetchProgram(deps, stack, run, lease.signal), lease.signal);
   const log = runLog(deps, run);
   try {
@@ -47,7 +57,10 @@ export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: Stac
     const checkpoint = await deps.engine.checkpoint(request);
     const pending = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
     const plan = await getPlan(deps.db, run.id);
-    const error = transient('Interrupted', `the apply of ${run.revision} was interrupted; its state is refreshed before anything is planned`);
+    const error = transient(
+      'Interrupted',
+      `the apply of ${run.revision} was interrupted; its state is refreshed before anything is planned`,
+    );
     await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
       attempted_key: null,
       refresh_needed: true,

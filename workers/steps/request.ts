@@ -38,7 +38,10 @@ export function wantedIdentity(deps: WorkerDeps, tenant: string, spec: StackSpec
   const fallback = shared === '' ? own : `${shared.replace(/\/$/, '')}/${tenant}`;
   const backend = spec.pulumi.backend ?? fallback;
   if (spec.pulumi.backend?.startsWith('file:') === true && !backend.startsWith(`${own}/`) && backend !== own) {
-    throw stalled('SpecInvalid', `spec.pulumi.backend: a file backend must lie inside ${own}, so that tenants do not meet`);
+    throw stalled(
+      'SpecInvalid',
+      `spec.pulumi.backend: a file backend must lie inside ${own}, so that tenants do not meet`,
+    );
   }
   return { backend, organization: 'organization', project, stack: spec.pulumi.stack };
 }
@@ -89,12 +92,17 @@ export async function gatherInputs(
   const config = await configOf(deps, stack.tenant, spec);
   const names = { plan: spec.credentials?.plan, apply: spec.credentials?.apply };
   const own = names[phase] === undefined ? undefined : await readSecret(deps, stack.tenant, names[phase]);
-  const other = names.plan === names.apply ? own : await secretVersion(deps, stack.tenant, phase === 'plan' ? names.apply : names.plan);
+  const other =
+    names.plan === names.apply
+      ? own
+      : await secretVersion(deps, stack.tenant, phase === 'plan' ? names.apply : names.plan);
   const environment = { ...spec.pulumi.environment, ...own?.data };
   checkEnvironmentNames(environment);
   const identity = wantedIdentity(deps, stack.tenant, spec, workspace.project);
-  if (identity.backend.startsWith('file://')) await mkdir(fileURLToPath(identity.backend), { recursive: true, mode: 0o700 });
-  const timeout = phase === 'plan' ? (spec.timeouts?.plan ?? DEFAULTS.planTimeout) : (spec.timeouts?.apply ?? DEFAULTS.applyTimeout);
+  if (identity.backend.startsWith('file://'))
+    await mkdir(fileURLToPath(identity.backend), { recursive: true, mode: 0o700 });
+  const timeout =
+    phase === 'plan' ? (spec.timeouts?.plan ?? DEFAULTS.planTimeout) : (spec.timeouts?.apply ?? DEFAULTS.applyTimeout);
   const versions = { [phase]: own?.version, [phase === 'plan' ? 'apply' : 'plan']: other?.version };
   return {
     request: {

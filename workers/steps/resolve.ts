@@ -21,7 +21,10 @@ async function wantedReference(registry: Registry, repository: Repository, ref: 
   const tag = selectTag(await registry.tags(repository, signal), ref.semver);
   if (tag === undefined) {
     // Like a missing tag: whatever is missing may be pushed any moment.
-    throw transient('SourceNotFound', `no tag of ${repository.host}/${repository.name} is in the range ${ref.semver}; push one or change spec.source.ref`);
+    throw transient(
+      'SourceNotFound',
+      `no tag of ${repository.host}/${repository.name} is in the range ${ref.semver}; push one or change spec.source.ref`,
+    );
   }
   return tag;
 }
@@ -66,7 +69,10 @@ const SOURCE_FAILURES: ReadonlySet<Reason> = new Set([
 ]);
 
 /** What is true of the stack again, after a source that failed answers. */
-async function afterSourceFailure(deps: WorkerDeps, stack: StackRow): Promise<Pick<StatusChange, 'outcome'> & { patch?: StackPatch }> {
+async function afterSourceFailure(
+  deps: WorkerDeps,
+  stack: StackRow,
+): Promise<Pick<StatusChange, 'outcome'> & { patch?: StackPatch }> {
   const ready = stack.conditions.find((condition) => condition.type === 'Ready');
   if (ready?.status !== 'False' || !SOURCE_FAILURES.has(ready.reason)) return {};
   const run = (await liveRun(deps.db, stack.id)) ?? (await lastDesiredRun(deps.db, stack.id));
@@ -103,7 +109,13 @@ export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: S
     },
     events,
     also: async (trx) => {
-      await seeRevision(trx, { tenant: stack.tenant, stackId: stack.id, digest: descriptor.digest, revision, annotations: {} });
+      await seeRevision(trx, {
+        tenant: stack.tenant,
+        stackId: stack.id,
+        digest: descriptor.digest,
+        revision,
+        annotations: {},
+      });
     },
   });
 }

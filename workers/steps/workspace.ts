@@ -21,7 +21,12 @@ export interface Workspace {
 }
 
 /** Pulls the run's artifact into the cache, by digest, and returns the folder it was unpacked to. */
-export async function fetchProgram(deps: WorkerDeps, stack: StackRow, run: RunRow, signal: AbortSignal): Promise<string> {
+export async function fetchProgram(
+  deps: WorkerDeps,
+  stack: StackRow,
+  run: RunRow,
+  signal: AbortSignal,
+): Promise<string> {
   const registry = await sourceRegistry(deps, { ...stack, spec: run.spec });
   const repository = parseRepository(run.spec.source.repository);
   const artifact = await deps.artifacts.fetchArtifact({

@@ -35,7 +35,9 @@ const provider: pulumi.dynamic.ResourceProvider<Thing, Thing> = {
   },
   async read(id, props) {
     const found = await ask('GET', `/objects/${id}`);
-    return found === undefined || props === undefined ? {} : { id, props: { ...props, name: found.name, size: found.size } };
+    return found === undefined || props === undefined
+      ? {}
+      : { id, props: { ...props, name: found.name, size: found.size } };
   },
   async update(id, _olds, news) {
     await ask('PUT', `/objects/${id}`, { name: news.name, size: news.size });
