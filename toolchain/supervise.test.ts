@@ -75,6 +75,7 @@ describe('supervise', { timeout: 30_000 }, () => {
     await delay(500);
     supervisor.kill('SIGKILL');
     await logged(/orphan ended/, 1);
+    expect((await log()).at(-1)).toContain('orphan ended');
   });
 
   it('gives up with exit code 1 on a process that does not stay up', async () => {

@@ -96,6 +96,25 @@ async function makeReceiver(api: Api): Promise<{ path: string; authorization: st
   return { path: hook, authorization: `Bearer ${secret}` };
 }
 
+/** Starts the registry with the hook as its notification endpoint, and waits until it listens. */
+async function startRegistryProcess(at: {
+  dir: string;
+  logs: string;
+  port: number;
+  hook: string;
+  authorization: string;
+}): Promise<DemoProcess> {
+  const argv = [join(root, 'registry/main.ts'), '--dir', join(at.dir, 'registry'), '--port', String(at.port)];
+  const env = {
+    ...inheritedEnvironment(),
+    REGISTRY_NOTIFY_URL: at.hook,
+    REGISTRY_NOTIFY_AUTHORIZATION: at.authorization,
+  };
+  const registry = startProcess('registry', argv, { env, logFile: join(at.logs, 'registry.log') });
+  await untilListening(`127.0.0.1:${at.port}`);
+  return registry;
+}
+
 /** Starts PostgreSQL (Plumbline's and the managed one), Redis, the service, the registry and a worker on free loopback ports. */
 export async function startParts(dir: string, toolchain: Toolchain): Promise<Parts> {
   const started: Stoppable[] = [];
@@ -134,22 +153,17 @@ export async function startParts(dir: string, toolchain: Toolchain): Promise<Par
     processes.push(keep(service));
     const api = createApi(`http://127.0.0.1:${servicePort}`, token);
     const hook = await makeReceiver(api);
-    const registryArgv = [
-      join(root, 'registry/main.ts'),
-      '--dir',
-      join(dir, 'registry'),
-      '--port',
-      String(registryPort),
-    ];
-    const registryEnv = {
-      ...inheritedEnvironment(),
-      REGISTRY_NOTIFY_URL: `${api.url}${hook.path}`,
-      REGISTRY_NOTIFY_AUTHORIZATION: hook.authorization,
-    };
     processes.push(
-      keep(startProcess('registry', registryArgv, { env: registryEnv, logFile: join(logs, 'registry.log') })),
+      keep(
+        await startRegistryProcess({
+          dir,
+          logs,
+          port: registryPort,
+          hook: `${api.url}${hook.path}`,
+          authorization: hook.authorization,
+        }),
+      ),
     );
-    await untilListening(registry);
     processes.push(
       keep(startProcess('worker', [join(root, 'workers/main.ts')], { env, logFile: join(logs, 'worker.log') })),
     );
