@@ -6,6 +6,7 @@ import { createScrubber } from '#core/scrubber.ts';
 import { loadMasterKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
 import { requireMasterKey } from '#core/store/tenants.ts';
+import { failStart } from '../toolchain/setup-error.ts';
 import { connectEmbedded } from '../toolchain/embedded.ts';
 import { endWithParent } from '../toolchain/end-with-parent.ts';
 import { buildApp } from './app.ts';
@@ -54,4 +55,4 @@ function explain(error: Error, config: Config): string {
   return error.message;
 }
 
-await main();
+await main().catch(failStart);

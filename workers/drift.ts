@@ -33,7 +33,7 @@ async function startRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, app
         tenant: stack.tenant,
         stackId: stack.id,
         operation: 'drift',
-        trigger: 'schedule',
+        trigger: stack.drift_requested_seq > stack.drift_handled_seq ? 'manual' : 'schedule',
         digest: applied.digest,
         revision: applied.revision,
         generation: applied.generation,

@@ -3,6 +3,7 @@ import { loadConfig } from '#core/config.ts';
 import { openQueueWorker } from '#core/queue.ts';
 import { connectEmbedded } from '../toolchain/embedded.ts';
 import { endWithParent } from '../toolchain/end-with-parent.ts';
+import { failStart } from '../toolchain/setup-error.ts';
 import { ensureToolchain } from '../toolchain/setup.ts';
 import { buildWorker } from './build.ts';
 import { checkDrift } from './drift.ts';
@@ -83,4 +84,4 @@ function everySweep(
   };
 }
 
-await main();
+await main().catch(failStart);

@@ -68,7 +68,7 @@ async function diff(stack: string, command: Command) {
 
 async function logs(stack: string, command: Command) {
   const context = createContext(command);
-  const number = await runNumber(context, stack, command.opts<RunFlags>(), () => true);
+  const number = await runNumber(context, stack, command.opts<RunFlags>(), (run) => run.operation !== 'drift');
   const text = await context.client.text(context.path`/stacks/${stack}/runs/${number}/log`);
   context.print({ run: number, log: text }, () => printableLines(text.trimEnd()));
 }
