@@ -36,6 +36,25 @@ function otherDependencies(): void {
   plumbline.deps.dependencies = async (request) => ({ ...(await dependencies(request)), digest: 'sha256:other' });
 }
 
+/**
+ * Makes the change when the worker has taken the approved run up and has not compared anything yet. Made any earlier, a last
+ * look at the waiting plan may see it first and supersede the plan, which is right and another promise.
+ */
+async function betweenApprovalAndCheck(number: number, change: () => Promise<void> | void): Promise<void> {
+  const { id } = await plumbline.database.db
+    .selectFrom('runs')
+    .select('id')
+    .where('number', '=', number)
+    .executeTakeFirstOrThrow();
+  const { dependencies } = plumbline.deps;
+  plumbline.deps.dependencies = async (request) => {
+    if (request.runId !== id) return await dependencies(request);
+    plumbline.deps.dependencies = dependencies;
+    await change();
+    return await plumbline.deps.dependencies(request);
+  };
+}
+
 const CHANGES: [string, string, () => Promise<void> | void][] = [
   ['the state', 'checkpoint', () => void (plumbline.engine.only().state['web'] = { size: 7 })],
   ['the plan credentials', 'credentials.plan', () => rotate('plan-key')],
@@ -47,7 +66,7 @@ const CHANGES: [string, string, () => Promise<void> | void][] = [
 for (const [what, path, change] of CHANGES) {
   it(`${what} changed after the approval: nothing is applied, ${path} is named, a new plan is made`, async () => {
     const waiting = await applied();
-    await change();
+    await betweenApprovalAndCheck(waiting.number, change);
     expect((await plumbline.approve('shop', waiting)).status).toBe(200);
     const next = await plumbline.untilRun('shop', ['awaiting_approval'], waiting.number);
     const { run } = await plumbline.run('shop', waiting.number);
