@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ApplyResultView, RunView, StackView } from '#core/domain/view.ts';
-import { runDetail } from '../scripts/demo/api.ts';
+import { manifest, runDetail } from '../scripts/demo/api.ts';
 import type { Parts } from '../scripts/demo/processes.ts';
 import { REPOSITORY, TAG, type Revision } from './revisions.ts';
 
@@ -27,10 +27,6 @@ export interface Plumbline {
   plan(revision: Revision, pollMs: number, signal: AbortSignal): Promise<number>;
   /** Milliseconds from sending a hook without news until the API shows that the stack was looked at. */
   look(signal: AbortSignal): Promise<number>;
-}
-
-function manifest(kind: string, name: string, spec: object) {
-  return { apiVersion: 'plumbline.dev/v1alpha1', kind, metadata: { name }, spec };
 }
 
 async function register(parts: Parts): Promise<Hook> {

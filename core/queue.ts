@@ -19,6 +19,11 @@ export type JobData = Static<typeof JobData>;
 export interface Ring {
   /** Asks for a look at a stack. Never rejects: what is lost is found by the sweep. At most one job is active and one waits. */
   ring(tenant: string, stackId: string, queue: QueueName): Promise<void>;
+  /**
+   * Removes a deduplication key whose job is in no list any more, as an outage of Redis can leave it: it would swallow every
+   * ring for the stack. For the sweep, when a stack stays due although it was rung for. Says whether there was one.
+   */
+  clearStaleDedup(tenant: string, stackId: string, queue: QueueName): Promise<boolean>;
   /** Jobs that wait, for the metrics. */
   waiting(tenant: string, queue: QueueName): Promise<number>;
   /** Answers when Redis does. */
@@ -98,6 +103,7 @@ export function createRing(redisUrl: string, logger: Logger): Ring {
         logger.warn({ err: error, tenant, stackId, queue: name }, 'the ring failed; the sweep finds the stack');
       }
     },
+    clearStaleDedup: (tenant, stackId, name) => using(tenant, name, (queue) => removeStaleKey(queue, stackId)),
     waiting: (tenant, name) => using(tenant, name, (queue) => queue.getWaitingCount()),
     ping: async () => void (await within(connection.ping())),
     async close() {
@@ -105,30 +111,6 @@ export function createRing(redisUrl: string, logger: Logger): Ring {
       connection.disconnect();
     },
   };
-}
-
-/**
- * Removes a deduplication key whose job is in no list any more, as an outage of Redis can leave it: it would swallow every ring
- * for the stack. For the sweep, when a stack stays due although it was rung for.
- */
-export async function clearStaleDedup(
-  redisUrl: string,
-  at: { tenant: string; queue: QueueName; stackId: string },
-): Promise<boolean> {
-  const connection = new Redis(redisUrl, {
-    maxRetriesPerRequest: 1,
-    commandTimeout: LIMIT_MS,
-    connectTimeout: LIMIT_MS,
-  });
-  connection.on('error', () => undefined);
-  const queue = new Queue(at.queue, { connection, prefix: prefixOf(at.tenant), skipMetasUpdate: true });
-  queue.on('error', () => undefined);
-  try {
-    return await within(removeStaleKey(queue, at.stackId));
-  } finally {
-    await within(queue.close()).catch(() => undefined);
-    connection.disconnect();
-  }
 }
 
 async function removeStaleKey(queue: Queue, stackId: string): Promise<boolean> {

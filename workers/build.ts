@@ -111,7 +111,7 @@ export async function buildWorker(
     artifacts: openArtifacts(config),
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: createDependencies(config, toolchain.engine.pulumi, own),
-    ring: ring.ring,
+    ring,
     proveDead: deathProof(identity),
     driftChecks: new Map(),
     shutdown: stopping.signal,

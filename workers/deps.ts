@@ -42,7 +42,7 @@ export interface WorkerDeps {
   artifacts: ArtifactStore;
   registry(credentials: RegistryCredentials | undefined): Registry;
   dependencies: Dependencies;
-  ring: Ring['ring'];
+  ring: Pick<Ring, 'ring' | 'clearStaleDedup'>;
   /** Proof that a lease's former holder and all it started are gone; see rule 7 of the design. */
   proveDead(lease: LeaseRow): Promise<boolean>;
   /** Drift checks under way in this worker, by stack: a run that begins ends them. */

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { DEFAULTS, type StackSpec } from '#core/domain/manifest.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import { asReconcileError, stalled, transient, type ReconcileError } from '#core/domain/errors.ts';
@@ -7,16 +6,15 @@ import type { Reason } from '#core/domain/reason.ts';
 import type { DriftItem, DriftResult } from '#core/engine/port.ts';
 import { replaceDrift } from '#core/store/drift.ts';
 import { recordEvent } from '#core/store/events.ts';
-import { createRun, getRunById, liveDriftRun, liveRun, type RunRow } from '#core/store/runs.ts';
+import { getRunById, liveDriftRun, liveRun, type NewRun, type RunRow } from '#core/store/runs.ts';
 import { databaseNow } from '#core/store/clock.ts';
 import { getStackById, lockStack, patchStack, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 import { isBusy, takeLease, type HeldLease } from './lease.ts';
-import { runLog } from './log.ts';
-import { record } from './record.ts';
+import { record, recordNewRun } from './record.ts';
 import { drifted, healIfWanted } from './heal.ts';
 import { gatherInputs } from './steps/request.ts';
-import { fetchProgram, prepareWorkspace } from './steps/workspace.ts';
+import { fetchProgram, withWorkspace } from './steps/workspace.ts';
 
 /** Looked at again soon when a real run is in the way. */
 const YIELD_MS = 5_000;
@@ -25,39 +23,28 @@ function nextDrift(spec: StackSpec, now: Date): Date {
   return new Date(now.getTime() + parseDuration(spec.drift?.interval ?? DEFAULTS.driftInterval));
 }
 
-async function startRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, applied: RunRow): Promise<RunRow> {
-  let id = '';
-  await record(deps, lease, {
-    also: async (trx) => {
-      const run = await createRun(trx, {
-        tenant: stack.tenant,
-        stackId: stack.id,
-        operation: 'drift',
-        trigger: stack.drift_requested_seq > stack.drift_handled_seq ? 'manual' : 'schedule',
-        digest: applied.digest,
-        revision: applied.revision,
-        generation: applied.generation,
-        spec: applied.spec,
-        targets: [],
-        requestedBy: 'plumbline',
-      });
-      id = run.id;
-    },
-  });
-  const run = await getRunById(deps.db, id);
-  if (run === undefined) throw new Error(`run ${id} is gone`);
-  return run;
+function newCheck(stack: StackRow, applied: RunRow): NewRun {
+  return {
+    tenant: stack.tenant,
+    stackId: stack.id,
+    operation: 'drift',
+    trigger: stack.drift_requested_seq > stack.drift_handled_seq ? 'manual' : 'schedule',
+    digest: applied.digest,
+    revision: applied.revision,
+    generation: applied.generation,
+    spec: applied.spec,
+    targets: [],
+    requestedBy: 'plumbline',
+  };
 }
 
 /** Compares the live world and the program with the state; the result is void if the state moved meanwhile. */
 async function look(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<DriftResult> {
   const artifact = await fetchProgram(deps, stack, run, lease.signal);
   await record(deps, lease, { run: { id: run.id, from: 'fetching', to: 'verifying' } });
-  const workspace = await prepareWorkspace(deps, run, artifact, lease.signal);
-  const log = runLog(deps, run);
-  try {
+  return await withWorkspace(deps, run, artifact, lease.signal, async (scene) => {
     await record(deps, lease, { run: { id: run.id, from: 'verifying', to: 'planning' } });
-    const { request } = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput: log.write });
+    const { request } = await gatherInputs(deps, lease, { stack, run, ...scene, phase: 'plan' });
     const before = await deps.engine.checkpoint(request);
     if (before.hash === 'absent')
       throw stalled('StateRegressed', `the state of ${stack.name} is gone; restore it from a backup`);
@@ -66,10 +53,7 @@ async function look(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: Ru
     if (after.hash !== before.hash)
       throw transient('DriftDiscarded', 'the state moved during the drift check; it is made again');
     return result;
-  } finally {
-    await log.close();
-    await rm(workspace.runDir, { recursive: true, force: true });
-  }
+  });
 }
 
 function listing(items: readonly DriftItem[]): string {
@@ -156,7 +140,7 @@ async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: Re
 }
 
 async function check(deps: WorkerDeps, lease: HeldLease, stack: StackRow, applied: RunRow): Promise<void> {
-  const run = await startRun(deps, lease, stack, applied);
+  const run = await recordNewRun(deps, lease, newCheck(stack, applied));
   try {
     await record(deps, lease, { run: { id: run.id, from: 'pending', to: 'fetching' } });
     await finish(deps, lease, run, await look(deps, lease, stack, run));

@@ -69,6 +69,6 @@ export async function healIfWanted(
     }
     case 'heal':
       await requestHeal(deps.db, { tenant: stack.tenant, stackId: stack.id, by: 'drift.action: heal' });
-      await deps.ring(stack.tenant, stack.id, 'reconcile');
+      await deps.ring.ring(stack.tenant, stack.id, 'reconcile');
   }
 }

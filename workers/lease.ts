@@ -80,6 +80,25 @@ function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): Hel
   };
 }
 
+/**
+ * Runs `act` for a real run: a drift check of the stack makes way, and a cancel request for the run aborts the lease's signal
+ * until `act` ends, however it ends.
+ */
+export async function duringRun(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  run: { id: string; stack_id: string },
+  act: () => Promise<void>,
+): Promise<void> {
+  lease.watch(run.id);
+  deps.driftChecks.get(run.stack_id)?.giveWay();
+  try {
+    await act();
+  } finally {
+    lease.watch(undefined);
+  }
+}
+
 /** Whether a run keeps the machine and the world busy; one that waits for a person does not. */
 export function isBusy(run: { state: RunState } | undefined): boolean {
   return run !== undefined && run.state !== 'awaiting_approval';

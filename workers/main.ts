@@ -45,7 +45,7 @@ async function main(): Promise<void> {
       process: (job) => checkDrift(deps, job.stackId),
     }),
   ];
-  const stopSweep = everySweep(config.PLUMBLINE_SWEEP_SECONDS * 1000, createSweep(deps, servers.redisUrl), (error) =>
+  const stopSweep = everySweep(config.PLUMBLINE_SWEEP_SECONDS * 1000, createSweep(deps), (error) =>
     deps.logger.warn({ err: error, reason: 'InternalError' }, 'sweep failed'),
   );
   deps.logger.info({ worker: deps.identity.id, tenant }, 'worker ready');

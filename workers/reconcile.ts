@@ -5,11 +5,11 @@ import { DEFAULTS } from '#core/domain/manifest.ts';
 import { canMove } from '#core/domain/run.ts';
 import { outcomeOf, speaksForStack } from '#core/domain/summarize.ts';
 import { clockPlus } from '#core/store/clock.ts';
-import { createRun, getRunById, lastRun, liveRun, type RunRow } from '#core/store/runs.ts';
+import { getRunById, lastRun, liveRun, type RunRow } from '#core/store/runs.ts';
 import { markStack, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 import { takeLease, type HeldLease } from './lease.ts';
-import { record } from './record.ts';
+import { record, recordNewRun } from './record.ts';
 import { loadSnapshot } from './snapshot.ts';
 import { applyRun } from './steps/apply.ts';
 import { failRun } from './steps/fail.ts';
@@ -61,8 +61,19 @@ async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>)
   const { deps, lease, stack } = scene;
   const heal = action.trigger === 'heal';
   const applied = heal && stack.applied_run_id !== null ? await getRunById(deps.db, stack.applied_run_id) : undefined;
-  let runId = '';
-  await record(deps, lease, {
+  const wanted = {
+    tenant: stack.tenant,
+    stackId: stack.id,
+    operation: action.operation,
+    trigger: action.trigger,
+    digest: action.digest,
+    revision: action.revision,
+    generation: applied?.generation ?? stack.generation,
+    spec: applied?.spec ?? stack.spec,
+    targets: action.targets,
+    requestedBy: heal ? (stack.heal_requested_by ?? 'plumbline') : 'plumbline',
+  };
+  const run = await recordNewRun(deps, lease, wanted, {
     stack: {
       ...(heal ? { heal_requested_by: null } : { attempted_key: scene.desiredKey ?? null }),
       // Only repeated attempts at the same thing count towards giving up.
@@ -75,23 +86,8 @@ async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>)
         message: `${action.operation} to ${action.revision} (${action.trigger})`,
       },
     }),
-    also: async (trx) => {
-      const run = await createRun(trx, {
-        tenant: stack.tenant,
-        stackId: stack.id,
-        operation: action.operation,
-        trigger: action.trigger,
-        digest: action.digest,
-        revision: action.revision,
-        generation: applied?.generation ?? stack.generation,
-        spec: applied?.spec ?? stack.spec,
-        targets: action.targets,
-        requestedBy: heal ? (stack.heal_requested_by ?? 'plumbline') : 'plumbline',
-      });
-      runId = run.id;
-    },
   });
-  await planRun(deps, lease, stack, await theRun(scene, runId));
+  await planRun(deps, lease, stack, run);
 }
 
 async function holdBackward(scene: Scene): Promise<void> {

@@ -5,7 +5,7 @@ import type { RunState } from '#core/domain/run.ts';
 import type { Reason } from '#core/domain/reason.ts';
 import { recordEvent } from '#core/store/events.ts';
 import { databaseNow } from '#core/store/clock.ts';
-import { moveRun, type RunPatch } from '#core/store/runs.ts';
+import { createRun, moveRun, type NewRun, type RunPatch, type RunRow } from '#core/store/runs.ts';
 import type { Schema, Severity } from '#core/store/schema.ts';
 import { lockStack, patchStack, type StackPatch } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
@@ -67,4 +67,18 @@ export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusC
     }
     await change.also?.(trx);
   });
+}
+
+/** Makes a pending run together with what it means for the stack. */
+export async function recordNewRun(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  run: NewRun,
+  change: Pick<StatusChange, 'stack' | 'outcome'> = {},
+): Promise<RunRow> {
+  const made: RunRow[] = [];
+  await record(deps, lease, { ...change, also: async (trx) => void made.push(await createRun(trx, run)) });
+  const [row] = made;
+  if (row === undefined) throw new Error('a run was recorded and not made');
+  return row;
 }

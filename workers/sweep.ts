@@ -1,4 +1,4 @@
-import { clearStaleDedup, type QueueName } from '#core/queue.ts';
+import type { QueueName } from '#core/queue.ts';
 import { dueDrift, dueStacks } from '#core/store/due.ts';
 import { heartbeat } from '#core/store/workers.ts';
 import { pruneHistory } from '#core/store/retention.ts';
@@ -15,7 +15,7 @@ const PRUNE_EVERY = 120;
  * Rings every stack that is due: what a lost webhook, a flushed Redis or a dead worker left. Returns a function that makes
  * one sweep; the caller decides how often.
  */
-export function createSweep(deps: WorkerDeps, redisUrl: string): () => Promise<void> {
+export function createSweep(deps: WorkerDeps): () => Promise<void> {
   const dueFor = new Map<string, number>();
   let sweeps = 0;
 
@@ -24,8 +24,8 @@ export function createSweep(deps: WorkerDeps, redisUrl: string): () => Promise<v
       const key = `${queue}/${stackId}`;
       const times = (dueFor.get(key) ?? 0) + 1;
       dueFor.set(key, times);
-      if (times >= STALE_SWEEPS) await clearStaleDedup(redisUrl, { tenant: deps.identity.tenant, queue, stackId });
-      await deps.ring(deps.identity.tenant, stackId, queue);
+      if (times >= STALE_SWEEPS) await deps.ring.clearStaleDedup(deps.identity.tenant, stackId, queue);
+      await deps.ring.ring(deps.identity.tenant, stackId, queue);
     }
     const still = new Set(stackIds.map((stackId) => `${queue}/${stackId}`));
     for (const key of dueFor.keys()) if (key.startsWith(`${queue}/`) && !still.has(key)) dueFor.delete(key);

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { API_VERSION, type Kind } from '#core/domain/manifest.ts';
 import type { RunDetailView, RunView, StackView } from '#core/domain/view.ts';
 
 const REQUEST_MS = 10_000;
@@ -37,6 +38,11 @@ export function createApi(url: string, token: string): Api {
     throw new Error(`${method} ${path}: ${answer.status} ${answer.body.title ?? ''} ${answer.body.detail ?? ''}`);
   }
   return { url, request, ask };
+}
+
+/** A manifest as `POST /v1/apply` takes it, of the token's own tenant. */
+export function manifest(kind: Kind, name: string, spec: object) {
+  return { apiVersion: API_VERSION, kind, metadata: { name }, spec };
 }
 
 const base = '/v1/tenants/default/stacks';

@@ -6,7 +6,7 @@ import { freePort } from '../../toolchain/process.ts';
 import { startPostgres } from '../../toolchain/postgres.ts';
 import { startRedis } from '../../toolchain/redis.ts';
 import type { Toolchain } from '../../toolchain/setup.ts';
-import { createApi, type Api } from './api.ts';
+import { createApi, manifest, type Api } from './api.ts';
 import { startProcess, type DemoProcess } from './child.ts';
 import { startTarget, type Target } from './target.ts';
 
@@ -55,7 +55,8 @@ export function demoCacheDir(toolchain: Toolchain): string {
   return join(toolchain.dir, 'demo-cache');
 }
 
-async function startService(env: Record<string, string>, logs: string, port: number) {
+/** Starts the service for the first time and reads the admin token it prints once. */
+export async function startService(env: Record<string, string>, logs: string, port: number) {
   const token = Promise.withResolvers<string>();
   const service = startProcess('service', [join(root, 'service/main.ts')], {
     env: { ...env, PLUMBLINE_LISTEN_PORT: String(port) },
@@ -76,14 +77,8 @@ async function startService(env: Record<string, string>, logs: string, port: num
 }
 
 /** Makes a receiver for the registry and returns the hook's path and the value of its Authorization header. */
-async function makeReceiver(api: Api): Promise<{ path: string; authorization: string }> {
+export async function makeReceiver(api: Api): Promise<{ path: string; authorization: string }> {
   const secret = randomBytes(24).toString('base64url');
-  const manifest = (kind: string, name: string, spec: object) => ({
-    apiVersion: 'plumbline.dev/v1alpha1',
-    kind,
-    metadata: { name },
-    spec,
-  });
   await api.ask('POST', '/v1/apply', {
     manifests: [
       manifest('Secret', 'registry-hook', { data: { token: secret } }),

@@ -6,6 +6,7 @@ import { createRegistryClient, type RegistryClient } from '#core/oci/registry-cl
 
 const source = join(import.meta.dirname, '../../stacks/postgres');
 const PUSH_MS = 30_000;
+const REPOSITORY = 'infra/postgres';
 
 interface Desired {
   roles: { name: string; connectionLimit?: number }[];
@@ -30,13 +31,15 @@ export async function writeSecondVersion(dir: string): Promise<string> {
   return dir;
 }
 
-async function withClient<T>(
+/** A client of the demo's plain-HTTP registry, closed afterwards. */
+export async function withRegistry<T>(
   registry: string,
+  name: string,
   act: (client: RegistryClient, repository: Repository) => Promise<T>,
 ): Promise<T> {
   const client = createRegistryClient({ plainHttpHosts: [registry] });
   try {
-    return await act(client, parseRepository(`oci://${registry}/infra/postgres`));
+    return await act(client, parseRepository(`oci://${registry}/${name}`));
   } finally {
     await client.close();
   }
@@ -44,14 +47,14 @@ async function withClient<T>(
 
 /** Packs and pushes a program; the registry tells Plumbline by itself. Returns the digest. */
 export async function publish(registry: string, dir: string, tag: string): Promise<string> {
-  return await withClient(registry, async (client, repository) => {
+  return await withRegistry(registry, REPOSITORY, async (client, repository) => {
     return (await pushProgram(client, { dir, repository, tag, annotations: {} }, AbortSignal.timeout(PUSH_MS))).digest;
   });
 }
 
 /** Moves a tag to a digest that is already there. */
 export async function moveTag(registry: string, digest: string, tag: string): Promise<void> {
-  await withClient(registry, async (client, repository) => {
+  await withRegistry(registry, REPOSITORY, async (client, repository) => {
     await client.tag(repository, digest, tag, AbortSignal.timeout(PUSH_MS));
   });
 }

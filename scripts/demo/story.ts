@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { DriftItemView, EventView, RunView, StackView } from '#core/domain/view.ts';
 import { renderChanges } from '../../cli/render-changes.ts';
-import { runDetail, runIn, until } from './api.ts';
+import { manifest, runDetail, runIn, until } from './api.ts';
 import { say, step } from './print.ts';
 import type { Parts } from './processes.ts';
 import { moveTag, publish, writeFirstVersion, writeSecondVersion } from './program.ts';
@@ -12,7 +12,7 @@ const base = `/v1/tenants/default/stacks/${STACK}`;
 /** The slowest step takes 20 s on two idle cores; a shared machine may take ten times as long. */
 const WAIT_MS = 5 * 60_000;
 
-function manifest(parts: Parts, mode: 'manual' | 'on-destructive') {
+function stackManifest(parts: Parts, mode: 'manual' | 'on-destructive') {
   const spec = {
     source: {
       repository: `oci://${parts.registry}/infra/postgres`,
@@ -26,11 +26,11 @@ function manifest(parts: Parts, mode: 'manual' | 'on-destructive') {
     drift: { interval: '4s', action: 'report' },
     retry: { interval: '2s' },
   };
-  return { apiVersion: 'plumbline.dev/v1alpha1', kind: 'Stack', metadata: { name: STACK }, spec };
+  return manifest('Stack', STACK, spec);
 }
 
 function secret(name: string, data: Record<string, string>) {
-  return { apiVersion: 'plumbline.dev/v1alpha1', kind: 'Secret', metadata: { name }, spec: { data } };
+  return manifest('Secret', name, { data });
 }
 
 async function waitForRun(parts: Parts, states: RunView['state'][], after = 0): Promise<RunView> {
@@ -87,7 +87,7 @@ async function register(parts: Parts): Promise<void> {
       secret('cluster-plan', parts.target.plan),
       secret('cluster-apply', parts.target.apply),
       secret('shop-api', { password: randomBytes(18).toString('base64url') }),
-      manifest(parts, 'manual'),
+      stackManifest(parts, 'manual'),
     ],
   });
   say('Secrets cluster-plan (reads only), cluster-apply and shop-api; Stack postgres, approval mode manual');
@@ -110,7 +110,7 @@ async function firstVersion(parts: Parts, dir: string) {
 
 async function secondVersion(parts: Parts, dir: string, first: { planDigest: string; run: RunView }): Promise<RunView> {
   const settled = await step('the manifest now says on-destructive; nothing has to change', async () => {
-    await parts.api.ask('POST', '/v1/apply', { manifests: [manifest(parts, 'on-destructive')] });
+    await parts.api.ask('POST', '/v1/apply', { manifests: [stackManifest(parts, 'on-destructive')] });
     return await waitForRun(parts, ['planned'], first.run.number);
   });
   await step('push version 2: one role changes, another goes', async () => {

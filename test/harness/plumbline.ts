@@ -215,7 +215,7 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
   const deps = workerDeps(
     config,
     database,
-    { engine, ring: ring.ring, masterKey, scrubber, logger, shutdown: shutdown.signal },
+    { engine, ring, masterKey, scrubber, logger, shutdown: shutdown.signal },
     tenant,
   );
   const queue = { redisUrl, tenant, logger, concurrency: 4 };
@@ -226,7 +226,7 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
           openQueueWorker({ ...queue, queue: 'reconcile', process: (job) => reconcile(deps, job.stackId) }),
           openQueueWorker({ ...queue, queue: 'drift', process: (job) => checkDrift(deps, job.stackId) }),
         ];
-  const sweep = createSweep(deps, redisUrl);
+  const sweep = createSweep(deps);
   const client = createRegistryClient({ plainHttpHosts: [registryHost] });
   const base = `/v1/tenants/${tenant}/stacks`;
   let pushes = 0;

@@ -4,14 +4,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { pino, type Logger } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest';
-import {
-  clearStaleDedup,
-  createRing,
-  openQueueWorker,
-  type QueueName,
-  type QueueWorkerOptions,
-  type Ring,
-} from '#core/queue.ts';
+import { createRing, openQueueWorker, type QueueName, type QueueWorkerOptions, type Ring } from '#core/queue.ts';
 import { startRedis } from '../../toolchain/redis.ts';
 
 let lines: string[];
@@ -135,14 +128,14 @@ describe('a deduplication key', () => {
     redis.disconnect();
     await hit('1');
     expect(await ring.waiting(tenant, 'reconcile')).toBe(0);
-    expect(await clearStaleDedup(inject('redisUrl'), { tenant, queue: 'reconcile', stackId: '1' })).toBe(true);
+    expect(await ring.clearStaleDedup(tenant, '1', 'reconcile')).toBe(true);
     await hit('1');
     expect(await ring.waiting(tenant, 'reconcile')).toBe(1);
   });
 
   it('whose job waits is left alone', async () => {
     await hit('1');
-    expect(await clearStaleDedup(inject('redisUrl'), { tenant, queue: 'reconcile', stackId: '1' })).toBe(false);
+    expect(await ring.clearStaleDedup(tenant, '1', 'reconcile')).toBe(false);
     await hit('1');
     expect(await ring.waiting(tenant, 'reconcile')).toBe(1);
   });

@@ -2,12 +2,11 @@ import { mkdir, writeFile, cp } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { parseRepository } from '#core/domain/reference.ts';
 import { pushProgram } from '#core/oci/pack.ts';
-import { createRegistryClient } from '#core/oci/registry-client.ts';
 import { createApi, type Api } from '../../scripts/demo/api.ts';
-import { startProcess, type DemoProcess } from '../../scripts/demo/child.ts';
-import { inheritedEnvironment } from '../../scripts/demo/processes.ts';
+import { startProcess } from '../../scripts/demo/child.ts';
+import { inheritedEnvironment, makeReceiver, startService } from '../../scripts/demo/processes.ts';
+import { withRegistry } from '../../scripts/demo/program.ts';
 import { freePort } from '../../toolchain/process.ts';
 import { startPostgres, type EmbeddedPostgres } from '../../toolchain/postgres.ts';
 import { startRedis, type EmbeddedRedis } from '../../toolchain/redis.ts';
@@ -16,7 +15,6 @@ import { findInRun, type Victim } from './victims.ts';
 
 const root = join(import.meta.dirname, '../..');
 const START_MS = 60_000;
-const HOOK_TOKEN = 'soak-hook-token';
 
 /** A whole Plumbline of real processes, every one of which can be killed and comes back. */
 export interface Installation {
@@ -46,21 +44,6 @@ async function untilReady(url: string): Promise<void> {
     await delay(100);
   }
   throw new Error(`${url}/readyz was not ready within ${START_MS / 1000} s`);
-}
-
-async function firstToken(
-  started: (onLine: (line: string) => void) => DemoProcess,
-): Promise<{ service: DemoProcess; token: string }> {
-  const token = Promise.withResolvers<string>();
-  const service = started((line) => {
-    const found = /plumb_[A-Za-z0-9_-]+/.exec(line);
-    if (found !== null) token.resolve(found[0]);
-  });
-  return { service, token: await Promise.race([token.promise, service.died]) };
-}
-
-function manifest(kind: string, name: string, spec: object) {
-  return { apiVersion: 'plumbline.dev/v1alpha1', kind, metadata: { name }, spec };
 }
 
 /** It may have ended by itself a moment ago. */
@@ -116,29 +99,19 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
     PLUMBLINE_LEASE_SECONDS: '6',
     PLUMBLINE_LISTEN_PORT: String(servicePort),
   });
-  const startService = (onLine?: (line: string) => void) =>
-    startProcess('service', [join(root, 'service/main.ts')], {
-      env: env(),
-      logFile: join(logs, 'service.log'),
-      ...(onLine && { onLine }),
-    });
+  const restartService = () =>
+    startProcess('service', [join(root, 'service/main.ts')], { env: env(), logFile: join(logs, 'service.log') });
   const startWorker = () =>
     startProcess('worker', [join(root, 'workers/main.ts')], { env: env(), logFile: join(logs, 'worker.log') });
-  const first = await firstToken(startService);
+  const first = await startService(env(), logs, servicePort);
   const url = `http://127.0.0.1:${servicePort}`;
   const api = createApi(url, first.token);
   await untilReady(url);
-  await api.ask('POST', '/v1/apply', {
-    manifests: [
-      manifest('Secret', 'hook', { data: { token: HOOK_TOKEN } }),
-      manifest('Receiver', 'registry', { type: 'distribution', secret: { secret: 'hook', key: 'token' } }),
-    ],
-  });
-  const { items } = await api.ask<{ items: { hook: string }[] }>('GET', '/v1/tenants/default/receivers');
+  const hook = await makeReceiver(api);
   const registryEnv = {
     ...inherited,
-    REGISTRY_NOTIFY_URL: `${url}${items[0]?.hook}`,
-    REGISTRY_NOTIFY_AUTHORIZATION: `Bearer ${HOOK_TOKEN}`,
+    REGISTRY_NOTIFY_URL: `${url}${hook.path}`,
+    REGISTRY_NOTIFY_AUTHORIZATION: hook.authorization,
   };
   const startRegistry = () =>
     startProcess(
@@ -147,7 +120,7 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
       { env: registryEnv, logFile: join(logs, 'registry.log') },
     );
   const processes = { service: first.service, worker: startWorker(), registry: startRegistry() };
-  const starters = { service: () => startService(), worker: startWorker, registry: startRegistry };
+  const starters = { service: restartService, worker: startWorker, registry: startRegistry };
   let pushes = 0;
 
   async function killProcess(name: keyof typeof processes): Promise<string> {
@@ -171,19 +144,10 @@ export async function startInstallation(dir: string, toolchain: Toolchain): Prom
         filter: (path) => basename(path) !== 'node_modules',
       });
       await writeFile(join(folder, 'desired.json'), JSON.stringify(desired));
-      const client = createRegistryClient({ plainHttpHosts: [registry] });
-      try {
-        const repository = parseRepository(`oci://${registry}/infra/soak`);
-        return (
-          await pushProgram(
-            client,
-            { dir: folder, repository, tag: 'prod', annotations: {} },
-            AbortSignal.timeout(60_000),
-          )
-        ).digest;
-      } finally {
-        await client.close();
-      }
+      return await withRegistry(registry, 'infra/soak', async (client, repository) => {
+        const pushed = { dir: folder, repository, tag: 'prod', annotations: {} };
+        return (await pushProgram(client, pushed, AbortSignal.timeout(60_000))).digest;
+      });
     },
     async kill(victim) {
       switch (victim) {

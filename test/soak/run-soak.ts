@@ -1,3 +1,4 @@
+import { manifest } from '../../scripts/demo/api.ts';
 import type { Toolchain } from '../../toolchain/setup.ts';
 import { startCloud } from './cloud.ts';
 import { startInstallation } from './installation.ts';
@@ -27,7 +28,7 @@ function stack(registry: string, cloudUrl: string) {
     drift: { interval: '10s' },
     retry: { interval: '1s', max: 20 },
   };
-  return { apiVersion: 'plumbline.dev/v1alpha1', kind: 'Stack', metadata: { name: 'soak' }, spec };
+  return manifest('Stack', 'soak', spec);
 }
 
 /**

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { sql } from 'kysely';
 import { asReconcileError, stalled, type ReconcileError } from '#core/domain/errors.ts';
 import { boundDifferences, planDigest, type BoundDifference, type BoundDocument } from '#core/domain/plan.ts';
@@ -6,22 +5,22 @@ import { outcomeOf } from '#core/domain/summarize.ts';
 import { planFileHash } from '#core/engine/plan-file.ts';
 import type { ApplyResult } from '#core/engine/port.ts';
 import { open } from '#core/secrets.ts';
+import { clock } from '#core/store/clock.ts';
 import { listDrift, recordHeals } from '#core/store/drift.ts';
 import { getPlan, type PlanRow } from '#core/store/plans.ts';
 import { markApplied } from '#core/store/revisions.ts';
 import { getRunById, previousDesiredRun, type RunRow } from '#core/store/runs.ts';
 import { getStackById, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
-import type { HeldLease } from '../lease.ts';
-import { runLog } from '../log.ts';
+import { duringRun, type HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 import { bindPlan } from './bound.ts';
-import { checkpointPatch } from './checkpoint-patch.ts';
+import { checkpointPatch, leftBehind } from './checkpoint-patch.ts';
 import { failRun } from './fail.ts';
 import { planContext } from './plan.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
-import { fetchProgram, prepareWorkspace, type Workspace } from './workspace.ts';
+import { fetchProgram, withWorkspace, type RunScene, type Workspace } from './workspace.ts';
 
 /** For reading what a failed apply left in the state. */
 const LOOK_MS = 60_000;
@@ -129,7 +128,7 @@ async function finishApply(
     ...(outcome && { outcome }),
     stack: {
       ...desired,
-      applied_at: new Date(),
+      applied_at: clock(),
       identity: JSON.stringify(plan.bound.identity),
       ...checkpointPatch(result.checkpoint),
       // A healed stack is checked again; a heal says nothing about the attempts at a newer revision.
@@ -187,11 +186,9 @@ async function failApply(
   const { run, plan } = approved;
   // The run's own signal may be what ended it.
   const checkpoint = await deps.engine.checkpoint({ ...inputs.request, signal: AbortSignal.timeout(LOOK_MS) });
-  const pending = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
   await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
     ...(checkpoint.hash !== 'absent' && { identity: JSON.stringify(plan.bound.identity) }),
-    ...checkpointPatch(checkpoint),
-    pending_operations: pending.length > 0 ? JSON.stringify(pending) : null,
+    ...leftBehind(checkpoint),
     refresh_needed: true,
   });
 }
@@ -208,11 +205,17 @@ function sayInterrupting(deps: WorkerDeps, lease: HeldLease, run: RunRow): void 
   }).catch((error: unknown) => deps.logger.info({ err: error, run: run.id }, 'the interrupt was not written down'));
 }
 
-async function runApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, approved: Approved, workspace: Workspace) {
+async function runApply(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  stack: StackRow,
+  approved: Approved,
+  { workspace, onOutput }: RunScene,
+) {
   const { run } = approved;
-  const log = runLog(deps, run);
-  const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'apply', onOutput: log.write });
+  const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'apply', onOutput });
   let gateFound: string[] = [];
+  const interrupted = () => sayInterrupting(deps, lease, run);
   try {
     await clearOwnLocks(deps, stack, inputs.request);
     const found = await differences(deps, lease, approved, workspace, inputs);
@@ -228,8 +231,8 @@ async function runApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, app
         },
       ],
     });
+    inputs.request.signal.addEventListener('abort', interrupted, { once: true });
     const gate = async () => (gateFound = await differences(deps, lease, approved, workspace, inputs));
-    inputs.request.signal.addEventListener('abort', () => sayInterrupting(deps, lease, run), { once: true });
     const result = await deps.engine.apply({ ...inputs.request, plan: approved.bytes, gate });
     return await finishApply(deps, lease, stack, approved, result);
   } catch (thrown) {
@@ -242,20 +245,15 @@ async function runApply(deps: WorkerDeps, lease: HeldLease, stack: StackRow, app
     if (error.reason === 'PlanStale') return await handleViolation(deps, lease, run, error);
     return await failApply(deps, lease, approved, inputs, error);
   } finally {
-    await log.close();
+    inputs.request.signal.removeEventListener('abort', interrupted);
   }
 }
 
 /** Applies exactly the plan that was approved, or makes the run stale and says what differs. */
 export async function applyRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
-  lease.watch(run.id);
-  deps.driftChecks.get(stack.id)?.giveWay();
-  const approved = await loadApproved(deps, run);
-  const workspace = await prepareWorkspace(deps, run, await fetchProgram(deps, stack, run, lease.signal), lease.signal);
-  try {
-    await runApply(deps, lease, stack, approved, workspace);
-  } finally {
-    lease.watch(undefined);
-    await rm(workspace.runDir, { recursive: true, force: true });
-  }
+  await duringRun(deps, lease, run, async () => {
+    const approved = await loadApproved(deps, run);
+    const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
+    await withWorkspace(deps, run, artifactDir, lease.signal, (scene) => runApply(deps, lease, stack, approved, scene));
+  });
 }

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { approvalNeeds } from '#core/domain/approval.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import { stalled } from '#core/domain/errors.ts';
@@ -12,14 +11,13 @@ import { savePlan } from '#core/store/plans.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import { stackWithIdentity, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
-import type { HeldLease } from '../lease.ts';
-import { runLog } from '../log.ts';
+import { duringRun, type HeldLease } from '../lease.ts';
 import { record, type EventInput } from '../record.ts';
 import { approvalPolicy, bindPlan } from './bound.ts';
 import { checkpointPatch } from './checkpoint-patch.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
-import { fetchProgram, prepareWorkspace, type Workspace } from './workspace.ts';
+import { fetchProgram, withWorkspace, type RunScene } from './workspace.ts';
 
 /** Sealed plans are bound to their run, so that a row cannot be swapped for another's. */
 export function planContext(run: { tenant: string; id: string }): string {
@@ -167,47 +165,38 @@ async function preview(
   lease: HeldLease,
   stack: StackRow,
   run: RunRow,
-  workspace: Workspace,
+  { workspace, onOutput }: RunScene,
 ): Promise<Planned> {
-  const log = runLog(deps, run);
-  try {
-    const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput: log.write });
-    await clearOwnLocks(deps, stack, inputs.request);
-    const concerns = await checkState(deps, stack, inputs, await deps.engine.checkpoint(inputs.request));
-    await refreshFirst(deps, lease, stack, run, inputs);
-    const result = await deps.engine.preview(inputs.request);
-    const shown = {
-      planHash: result.planHash,
-      changes: result.changes,
-      summary: result.summary,
-      unknowns: result.unknowns,
-    };
-    const bound = await bindPlan(deps, { stack, run, workspace, inputs }, shown);
-    const policy = approvalPolicy(run.spec);
-    const destructive = approvalNeeds({ ...policy, mode: 'on-destructive' }, result.changes, []);
-    // A rollback that takes something away is a person's decision in every mode (design, Going back).
-    const forced = run.operation === 'rollback' && policy.mode === 'auto' ? destructive : [];
-    const shared = inputs.sharedCredentials && policy.mode !== 'auto' ? ['plan and apply share one credential'] : [];
-    const needs = approvalNeeds(policy, result.changes, [...forced, ...concerns]);
-    return { preview: result, bound, needs: needs.length > 0 ? [...needs, ...shared] : [] };
-  } finally {
-    await log.close();
-  }
+  const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput });
+  await clearOwnLocks(deps, stack, inputs.request);
+  const concerns = await checkState(deps, stack, inputs, await deps.engine.checkpoint(inputs.request));
+  await refreshFirst(deps, lease, stack, run, inputs);
+  const result = await deps.engine.preview(inputs.request);
+  const shown = {
+    planHash: result.planHash,
+    changes: result.changes,
+    summary: result.summary,
+    unknowns: result.unknowns,
+  };
+  const bound = await bindPlan(deps, { stack, run, workspace, inputs }, shown);
+  const policy = approvalPolicy(run.spec);
+  const destructive = approvalNeeds({ ...policy, mode: 'on-destructive' }, result.changes, []);
+  // A rollback that takes something away is a person's decision in every mode (design, Going back).
+  const forced = run.operation === 'rollback' && policy.mode === 'auto' ? destructive : [];
+  const shared = inputs.sharedCredentials && policy.mode !== 'auto' ? ['plan and apply share one credential'] : [];
+  const needs = approvalNeeds(policy, result.changes, [...forced, ...concerns]);
+  return { preview: result, bound, needs: needs.length > 0 ? [...needs, ...shared] : [] };
 }
 
 /** Takes a pending run through fetching, verifying and planning to a plan that is done, waits, or may be applied. */
 export async function planRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
-  lease.watch(run.id);
-  deps.driftChecks.get(stack.id)?.giveWay();
-  await move(deps, lease, run, 'pending', 'fetching', `fetching ${run.revision}`);
-  const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
-  await move(deps, lease, run, 'fetching', 'verifying', `checking ${run.revision}`);
-  const workspace = await prepareWorkspace(deps, run, artifactDir, lease.signal);
-  try {
-    await move(deps, lease, run, 'verifying', 'planning', `previewing ${run.revision}`);
-    await finishPlan(deps, lease, run, await preview(deps, lease, stack, run, workspace));
-  } finally {
-    lease.watch(undefined);
-    await rm(workspace.runDir, { recursive: true, force: true });
-  }
+  await duringRun(deps, lease, run, async () => {
+    await move(deps, lease, run, 'pending', 'fetching', `fetching ${run.revision}`);
+    const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
+    await move(deps, lease, run, 'fetching', 'verifying', `checking ${run.revision}`);
+    await withWorkspace(deps, run, artifactDir, lease.signal, async (scene) => {
+      await move(deps, lease, run, 'verifying', 'planning', `previewing ${run.revision}`);
+      await finishPlan(deps, lease, run, await preview(deps, lease, stack, run, scene));
+    });
+  });
 }

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { transient, waiting } from '#core/domain/errors.ts';
 import type { EngineRequest } from '#core/engine/port.ts';
 import { getPlan } from '#core/store/plans.ts';
@@ -6,12 +5,11 @@ import { recentRunIds, type RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
-import { runLog } from '../log.ts';
 import { record } from '../record.ts';
-import { checkpointPatch } from './checkpoint-patch.ts';
+import { leftBehind } from './checkpoint-patch.ts';
 import { failRun } from './fail.ts';
 import { gatherInputs, type Inputs } from './request.ts';
-import { fetchProgram, prepareWorkspace } from './workspace.ts';
+import { fetchProgram, withWorkspace } from './workspace.ts';
 
 const FOREIGN_LOCK_RETRY_MS = 30_000;
 
@@ -37,14 +35,10 @@ async function withInputs(
   run: RunRow,
   act: (inputs: Inputs) => Promise<void>,
 ) {
-  const workspace = await prepareWorkspace(deps, run, await fetchProgram(deps, stack, run, lease.signal), lease.signal);
-  const log = runLog(deps, run);
-  try {
-    await act(await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput: log.write }));
-  } finally {
-    await log.close();
-    await rm(workspace.runDir, { recursive: true, force: true });
-  }
+  const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
+  await withWorkspace(deps, run, artifactDir, lease.signal, async (scene) =>
+    act(await gatherInputs(deps, lease, { stack, run, ...scene, phase: 'plan' })),
+  );
 }
 
 /**
@@ -55,7 +49,6 @@ export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: Stac
   await withInputs(deps, lease, stack, run, async ({ request }) => {
     await clearOwnLocks(deps, stack, request);
     const checkpoint = await deps.engine.checkpoint(request);
-    const pending = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
     const plan = await getPlan(deps.db, run.id);
     const error = transient(
       'Interrupted',
@@ -65,8 +58,7 @@ export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: Stac
       attempted_key: null,
       refresh_needed: true,
       ...(checkpoint.hash !== 'absent' && plan !== undefined && { identity: JSON.stringify(plan.bound.identity) }),
-      ...checkpointPatch(checkpoint),
-      pending_operations: pending.length > 0 ? JSON.stringify(pending) : null,
+      ...leftBehind(checkpoint),
     });
   });
 }
@@ -77,12 +69,10 @@ export async function answerPending(deps: WorkerDeps, lease: HeldLease, stack: S
   await withInputs(deps, lease, stack, run, async ({ request }) => {
     await clearOwnLocks(deps, stack, request);
     const checkpoint = await deps.engine.refresh({ ...request, targets: [] }, answers);
-    const left = checkpoint.pendingOperations.filter((operation) => operation.operation === 'creating');
     await record(deps, lease, {
       outcome: { type: 'progress', reason: 'Progressing', message: 'pending operations were answered; planning again' },
       stack: {
-        ...checkpointPatch(checkpoint),
-        pending_operations: left.length > 0 ? JSON.stringify(left) : null,
+        ...leftBehind(checkpoint),
         pending_answers: null,
         refresh_needed: false,
         attempted_key: null,

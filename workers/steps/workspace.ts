@@ -8,6 +8,7 @@ import { readProject } from '#core/engine/project.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
+import { runLog } from '../log.ts';
 import { sourceRegistry } from './resolve.ts';
 
 /** A run's private folder: the program in place, nothing else of ours. */
@@ -53,7 +54,7 @@ async function linkPlugins(runDir: string, plugins: string): Promise<void> {
 }
 
 /** Copies the program, checks it may run at all, and puts its dependencies in place. The caller deletes `runDir`. */
-export async function prepareWorkspace(
+async function prepareWorkspace(
   deps: WorkerDeps,
   run: RunRow,
   artifactDir: string,
@@ -79,5 +80,29 @@ export async function prepareWorkspace(
   } catch (error) {
     await rm(runDir, { recursive: true, force: true });
     throw error;
+  }
+}
+
+/** What an engine operation of a run works in and prints to. */
+export interface RunScene {
+  workspace: Workspace;
+  onOutput: (text: string) => void;
+}
+
+/** Runs `act` in a workspace of the run's artifact; whatever happens, the log is written and the folder is gone afterwards. */
+export async function withWorkspace<T>(
+  deps: WorkerDeps,
+  run: RunRow,
+  artifactDir: string,
+  signal: AbortSignal,
+  act: (scene: RunScene) => Promise<T>,
+): Promise<T> {
+  const workspace = await prepareWorkspace(deps, run, artifactDir, signal);
+  const log = runLog(deps, run);
+  try {
+    return await act({ workspace, onOutput: log.write });
+  } finally {
+    await log.close();
+    await rm(workspace.runDir, { recursive: true, force: true });
   }
 }
