@@ -1,5 +1,6 @@
+import { Readable } from 'node:stream';
 import { Agent, request, type Dispatcher } from 'undici';
-import { stalled, transient, type ReconcileError } from '#core/domain/errors.ts';
+import { ReconcileError, stalled, transient } from '#core/domain/errors.ts';
 import { guardedLookup, isAllowedHost } from './address-guard.ts';
 
 /** All in milliseconds. */
@@ -33,11 +34,14 @@ export interface HttpOptions {
   userAgent: string;
 }
 
+export type RequestBody = Buffer | (() => AsyncIterable<Uint8Array>);
+
 export interface HttpRequest {
-  method: 'GET' | 'HEAD' | 'POST' | 'PUT';
+  method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
   url: URL;
   headers: Record<string, string>;
-  body?: Buffer;
+  /** A function is called anew for every attempt; its length belongs into the headers. */
+  body?: RequestBody;
   /** Host name of the configured registry; every other one counts as named by a stranger. */
   home: string;
   /** Upper limit of the whole exchange, body included. */
@@ -101,6 +105,8 @@ function describe(error: unknown): string {
 /** Tells our own limit and network failures from the caller's abort, which is thrown on unchanged. */
 function translate(error: unknown, sent: HttpRequest): unknown {
   if (sent.signal.aborted) return sent.signal.reason;
+  // What is sent may come from another registry, whose own error is the one to tell.
+  if (error instanceof ReconcileError) return error;
   const limit = error instanceof Error && error.name === 'TimeoutError';
   const why = limit ? `no complete answer within ${sent.limitMs / 1000} s` : describe(error);
   return transient('SourceUnreachable', `${sent.method} ${sent.url.origin}${sent.url.pathname} failed: ${why}`, error);
@@ -112,6 +118,11 @@ async function* readBody(body: AsyncIterable<Uint8Array>, sent: HttpRequest): As
   } catch (error) {
     throw translate(error, sent);
   }
+}
+
+/** A stream rather than an iterable: undici ends it also when the request never gets as far as its body. */
+function readable(body: RequestBody): Buffer | Readable {
+  return typeof body === 'function' ? Readable.from(body(), { objectMode: false }) : body;
 }
 
 function toResponse(data: Dispatcher.ResponseData, sent: HttpRequest): HttpResponse {
@@ -148,7 +159,7 @@ export function createHttp(options: HttpOptions): Http {
         const data = await request(sent.url, {
           method: sent.method,
           headers: { 'user-agent': userAgent, ...sent.headers },
-          ...(sent.body === undefined ? {} : { body: sent.body }),
+          ...(sent.body === undefined ? {} : { body: readable(sent.body) }),
           signal: AbortSignal.any([sent.signal, AbortSignal.timeout(sent.limitMs)]),
           dispatcher: foreign ? strangers : configured,
         });

@@ -1,7 +1,7 @@
 import { stalled, transient } from '#core/domain/errors.ts';
 import { apiHost, type Repository } from '#core/domain/reference.ts';
 import type { Authenticator } from './auth.ts';
-import type { Http, HttpRequest, HttpResponse } from './http.ts';
+import type { Http, HttpRequest, HttpResponse, RequestBody } from './http.ts';
 import type { RegistryCredentials } from './port.ts';
 import { withRetries, type RetryPolicy } from './retry.ts';
 import { assertAnswered } from './status.ts';
@@ -26,7 +26,7 @@ export interface SessionRequest {
   target: string | URL;
   access: 'pull' | 'pull,push';
   headers?: Record<string, string>;
-  body?: Buffer;
+  body?: RequestBody;
   limitMs: number;
   /** Off for requests that cannot be repeated as they are. */
   retry?: boolean;
