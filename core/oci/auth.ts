@@ -1,25 +1,21 @@
 import { createHash } from 'node:crypto';
-import { stalled, transient } from '#core/domain/errors.ts';
-import { field, parseJson, readAll } from './body.ts';
+import { stalled } from '#core/domain/errors.ts';
+import { covers, formatScopes, mergeScopes, parseScopes, type Scopes } from './auth-scopes.ts';
+import { basicHeader, requestToken, type Authorization } from './auth-token.ts';
 import type { Http } from './http.ts';
 import type { RegistryCredentials } from './port.ts';
-import { assertAnswered } from './status.ts';
 import type { Challenge } from './www-authenticate.ts';
 
-/** Token answers are small (oras caps them at the same size). */
-const TOKEN_BODY_LIMIT = 128 * 1024;
-/** distribution token spec: the lifetime where the answer names none. */
-const DEFAULT_LIFETIME_S = 60;
-/** A token is renewed after this part of its life, so that none runs out under way. */
-const USED_LIFE = 0.8;
-const MAX_CACHED = 1000;
+/** Registries and identities whose tokens are kept, and tokens kept for each. */
+const MAX_IDENTITIES = 1000;
+const MAX_TOKENS = 100;
 
 /** Who asks for what: the key under which an answer is kept. */
 export interface AuthContext {
-  /** `host[:port]` of the registry, and its host name alone. */
+  /** `host[:port]` of the registry, and that of its API. */
   host: string;
   home: string;
-  /** `repository:<name>:pull` or `…:pull,push`. */
+  /** `repository:<name>:pull` or `…:pull,push`; several are separated by spaces. */
   scope: string;
   credentials: RegistryCredentials | undefined;
 }
@@ -39,59 +35,10 @@ export interface Authenticator {
   ): Promise<string>;
 }
 
-interface Entry {
-  header: string;
-  /** Epoch milliseconds. */
-  expiresAt: number;
-}
-
-function keyOf(context: AuthContext): string {
-  const { username, password } = context.credentials ?? { username: '', password: '' };
-  const identity = createHash('sha256')
-    .update(JSON.stringify([username, password]))
-    .digest('base64');
-  return JSON.stringify([context.host, context.scope, identity]);
-}
-
-function basicHeader({ username, password }: RegistryCredentials): string {
-  return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
-}
-
-function tokenUrl(challenge: Challenge, context: AuthContext): URL {
-  const realm = challenge.params['realm'] ?? '';
-  if (!URL.canParse(realm)) {
-    throw stalled('SourceUnauthorized', `${context.host} asks for a token but names no valid token server`);
-  }
-  const url = new URL(realm);
-  // user:password@ in a realm would be sent as credentials of its own
-  url.username = '';
-  url.password = '';
-  const service = challenge.params['service'];
-  if (service !== undefined) url.searchParams.set('service', service);
-  const scopes = (challenge.params['scope'] ?? '').split(' ').filter((scope) => scope !== '');
-  for (const scope of scopes.length > 0 ? scopes : [context.scope]) url.searchParams.append('scope', scope);
-  url.searchParams.set('client_id', 'plumbline');
-  return url;
-}
-
-/** GET flow of the distribution token specification (docs/content/spec/auth/token.md). */
-async function fetchToken(http: Http, challenge: Challenge, context: AuthContext, limitMs: number): Promise<Entry> {
-  const url = tokenUrl(challenge, context);
-  const headers: Record<string, string> =
-    context.credentials === undefined ? {} : { authorization: basicHeader(context.credentials) };
-  const askedAt = Date.now();
-  // Shared by every caller that waits for this token, so no single caller's signal may end it.
-  const signal = AbortSignal.timeout(limitMs);
-  const response = await http.send({ method: 'GET', url, headers, home: context.home, limitMs, signal });
-  await assertAnswered(response, `the token server of ${context.host}`);
-  const body = parseJson(await readAll(response, TOKEN_BODY_LIMIT, `the token of ${url.origin}`));
-  const token = field(body, 'token') ?? field(body, 'access_token');
-  if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
-    throw transient('SourceUnreachable', `${url.origin} answered a token request without a token`);
-  }
-  const seconds = Number(field(body, 'expires_in') ?? DEFAULT_LIFETIME_S);
-  const lifetime = seconds > 0 ? seconds : DEFAULT_LIFETIME_S;
-  return { header: `Bearer ${token}`, expiresAt: askedAt + lifetime * 1000 * USED_LIFE };
+/** One registry and one identity there; the credentials themselves are no part of the key. */
+function keyOf({ host, credentials }: AuthContext): string {
+  const identity = createHash('sha256').update(JSON.stringify(credentials ?? {}));
+  return JSON.stringify([host, identity.digest('base64')]);
 }
 
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
@@ -106,58 +53,102 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
   }
 }
 
-/** Basic and Bearer authentication; one token request at a time per registry, scope and identity. */
-export function createAuthenticator(http: Http, limitMs: number): Authenticator {
-  const entries = new Map<string, Entry>();
-  const flights = new Map<string, Promise<Entry>>();
+/** Good for everything until it is refused. */
+function lasting(header: string): Authorization {
+  return { header, scopes: new Map(), expiresAt: Number.POSITIVE_INFINITY };
+}
 
-  function remember(key: string, entry: Entry): void {
-    entries.delete(key);
-    entries.set(key, entry);
-    const [oldest] = entries.keys();
-    if (entries.size > MAX_CACHED && oldest !== undefined) entries.delete(oldest);
-  }
+function serves(held: Authorization, wanted: Scopes): boolean {
+  if (held.expiresAt === Number.POSITIVE_INFINITY) return true;
+  return held.expiresAt > Date.now() && covers(held.scopes, wanted);
+}
 
-  function bearer(key: string, challenge: Challenge, context: AuthContext): Promise<Entry> {
-    const flying = flights.get(key);
-    if (flying !== undefined) return flying;
-    const flight = fetchToken(http, challenge, context, limitMs).finally(() => flights.delete(key));
-    flights.set(key, flight);
-    return flight;
-  }
-
+/** Headers that worked, by registry and identity: the oldest are forgotten first. */
+function createMemory() {
+  const held = new Map<string, Authorization[]>();
   return {
-    remembered(context) {
-      const entry = entries.get(keyOf(context));
-      return entry !== undefined && entry.expiresAt > Date.now() ? entry.header : undefined;
+    find: (key: string, wanted: Scopes) => held.get(key)?.find((authorization) => serves(authorization, wanted)),
+    forget(key: string, header: string | undefined) {
+      const left = (held.get(key) ?? []).filter((authorization) => authorization.header !== header);
+      if (left.length === 0) held.delete(key);
+      else held.set(key, left);
     },
-    async answer(challenges, context, rejected, signal) {
-      const key = keyOf(context);
-      const current = entries.get(key);
-      if (current !== undefined && current.header !== rejected && current.expiresAt > Date.now()) return current.header;
-      entries.delete(key);
-      const challenge = challenges.find(({ scheme }) => scheme === 'bearer' || scheme === 'basic');
-      if (challenge?.scheme === 'bearer') {
-        const entry = await unlessAborted(bearer(key, challenge, context), signal);
-        remember(key, entry);
-        return entry.header;
-      }
-      if (challenge?.scheme === 'basic' && context.credentials !== undefined) {
-        const header = basicHeader(context.credentials);
-        if (header !== rejected) {
-          remember(key, { header, expiresAt: Number.POSITIVE_INFINITY });
-          return header;
-        }
-      }
-      throw stalled('SourceUnauthorized', unauthorizedMessage(challenge, context));
+    keep(key: string, added: Authorization) {
+      const others = (held.get(key) ?? []).filter(
+        ({ scopes, expiresAt }) => expiresAt > Date.now() && !covers(added.scopes, scopes),
+      );
+      held.delete(key);
+      held.set(key, [...others.slice(1 - MAX_TOKENS), added]);
+      const [oldest] = held.keys();
+      if (held.size > MAX_IDENTITIES && oldest !== undefined) held.delete(oldest);
     },
   };
 }
 
+/** A header that needs no token server; undefined where there is none for this challenge. */
+function direct(scheme: string | undefined, credentials: RegistryCredentials | undefined): string | undefined {
+  if (credentials === undefined) return undefined;
+  if (scheme === 'bearer') return 'registryToken' in credentials ? `Bearer ${credentials.registryToken}` : undefined;
+  return scheme === 'basic' && 'password' in credentials
+    ? basicHeader(credentials.username, credentials.password)
+    : undefined;
+}
+
 function unauthorizedMessage(challenge: Challenge | undefined, context: AuthContext): string {
   const where = `${context.host} (${context.scope})`;
+  const { credentials } = context;
   if (challenge === undefined) return `${where} asks for a kind of authentication that is not supported`;
-  if (context.credentials === undefined)
-    return `${where} asks for credentials and none are set; see spec.source.credentials`;
+  if (credentials === undefined) return `${where} asks for credentials and none are set; see spec.source.credentials`;
+  if (challenge.scheme === 'basic' && !('password' in credentials)) {
+    return `${where} asks for a user and a password, the credentials hold a token; check the secret of spec.source.credentials`;
+  }
   return `${where} refused the credentials; check the secret of spec.source.credentials`;
+}
+
+/**
+ * Basic and Bearer authentication. A token is kept for 80 % of its life and serves every request within its scopes; one
+ * token request at a time per registry, identity and merged scope.
+ */
+export function createAuthenticator(http: Http, limitMs: number): Authenticator {
+  const memory = createMemory();
+  const flights = new Map<string, Promise<Authorization>>();
+
+  function bearer(key: string, challenge: Challenge, context: AuthContext): Promise<Authorization> {
+    const scopes = mergeScopes(parseScopes(context.scope), parseScopes(challenge.params['scope'] ?? ''));
+    const flightKey = JSON.stringify([key, formatScopes(scopes)]);
+    const flying = flights.get(flightKey);
+    if (flying !== undefined) return flying;
+    const { home, credentials } = context;
+    const what = `${context.host} (${context.scope})`;
+    // Shared by every caller that waits for this token, so no single caller's signal may end it.
+    const signal = AbortSignal.timeout(limitMs);
+    const asked = { challenge, scopes, credentials, home, what, limitMs, signal };
+    const flight = requestToken(http, asked).finally(() => flights.delete(flightKey));
+    flights.set(flightKey, flight);
+    return flight;
+  }
+
+  return {
+    remembered: (context) => memory.find(keyOf(context), parseScopes(context.scope))?.header,
+    async answer(challenges, context, rejected, signal) {
+      const key = keyOf(context);
+      memory.forget(key, rejected);
+      const renewed = memory.find(key, parseScopes(context.scope));
+      if (renewed !== undefined) return renewed.header;
+      const challenge =
+        challenges.find(({ scheme }) => scheme === 'bearer') ?? challenges.find(({ scheme }) => scheme === 'basic');
+      const { credentials } = context;
+      const header = direct(challenge?.scheme, credentials);
+      if (header !== undefined && header !== rejected) {
+        memory.keep(key, lasting(header));
+        return header;
+      }
+      if (challenge?.scheme === 'bearer' && header === undefined) {
+        const token = await unlessAborted(bearer(key, challenge, context), signal);
+        memory.keep(key, token);
+        return token.header;
+      }
+      throw stalled('SourceUnauthorized', unauthorizedMessage(challenge, context));
+    },
+  };
 }

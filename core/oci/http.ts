@@ -1,7 +1,10 @@
 import { Readable } from 'node:stream';
-import { Agent, request, type Dispatcher } from 'undici';
-import { ReconcileError, stalled, transient } from '#core/domain/errors.ts';
-import { guardedLookup, isAllowedHost } from './address-guard.ts';
+import { request, type Dispatcher } from 'undici';
+import { stalled, type ReconcileError } from '#core/domain/errors.ts';
+import { isAllowedHost, type Origin } from './address-guard.ts';
+import { createConnections } from './connections.ts';
+import { failedExchange } from './http-errors.ts';
+import { entryOf, NO_REGISTRY_SETTINGS, type RegistrySettings } from './registries.ts';
 
 /** All in milliseconds. */
 export interface HttpTimeouts {
@@ -28,22 +31,26 @@ export const DEFAULT_TIMEOUTS: HttpTimeouts = {
 export interface HttpOptions {
   /** `host:port` of servers that may be spoken to by plain HTTP. */
   plainHttpHosts: readonly string[];
-  /** `host[:port]` of servers in private networks that a registry may send us to: token servers, blob stores. */
+  /** `host[:port]` of servers in private networks that any registry may send us to: token servers, blob stores. */
   privateHosts: readonly string[];
   timeouts: HttpTimeouts;
   userAgent: string;
+  /** What is set for single hosts: certificates, proxies, timeouts, private hosts. Nothing by default. */
+  settings?: RegistrySettings;
 }
 
+/** Bytes, or what opens them anew for every attempt; the latter needs a `content-length` header. */
 export type RequestBody = Buffer | (() => AsyncIterable<Uint8Array>);
 
 export interface HttpRequest {
   method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
   url: URL;
   headers: Record<string, string>;
-  /** A function is called anew for every attempt; its length belongs into the headers. */
   body?: RequestBody;
-  /** Host name of the configured registry; every other one counts as named by a stranger. */
+  /** `host[:port]` of the configured registry; every other one counts as named by a stranger. */
   home: string;
+  /** What is asked for, `host/name@digest`: starts the message of a failure. */
+  what?: string;
   /** Upper limit of the whole exchange, body included. */
   limitMs: number;
   signal: AbortSignal;
@@ -55,6 +62,8 @@ export interface HttpResponse {
   header(name: string): string | undefined;
   /** Ends, or throws ReconcileError SourceUnreachable; the caller's abort comes through as it is. */
   body: AsyncIterable<Uint8Array>;
+  /** Why an answer is what it is, where more is known than its status says. */
+  note?: string;
   /** Drops what is left of the body. */
   discard(): Promise<void>;
 }
@@ -70,59 +79,30 @@ export interface Http {
 const DISCARD_LIMIT = 64 * 1024;
 
 /**
- * Refuses what must not be dialled: plain HTTP to hosts nobody allowed, other schemes, and addresses inside our network
- * that were named by an answer (SSRF). Names are checked again when they are looked up.
+ * Refuses what must not be dialled: plain HTTP to hosts nobody allowed, other schemes, user names in an address, and
+ * addresses inside our network that were named by an answer (SSRF). Names are checked again when they are looked up.
  */
-function assertDialable(url: URL, foreign: boolean, plainHttpHosts: readonly string[]): void {
+function assertDialable(url: URL, origin: Origin, plainHttpHosts: ReadonlySet<string>): void {
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refused(url, 'its scheme is not https');
-  if (url.protocol === 'http:' && !plainHttpHosts.includes(url.host)) {
+  if (url.username !== '' || url.password !== '') throw refused(url, 'its address holds a user or a password');
+  if (url.protocol === 'http:' && !plainHttpHosts.has(url.host)) {
     throw refused(url, 'plain HTTP is off for it; use https or list it in PLUMBLINE_PLAIN_HTTP_REGISTRIES');
   }
-  if (!isAllowedHost(url.hostname, foreign ? 'foreign' : 'configured')) {
+  if (!isAllowedHost(url.hostname, origin)) {
     throw refused(url, 'the address is not a public one and it was not configured');
   }
 }
 
 function refused(url: URL, why: string): ReconcileError {
-  return stalled('InvalidReference', `refused to contact ${url.origin}: ${why}`);
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-}
-
-/** OpenSSL's code for an answer that is no TLS at all. */
-const NO_TLS = 'ERR_SSL_WRONG_VERSION_NUMBER';
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  if (codeOf(error) === NO_TLS || error.message.includes('wrong version number')) {
-    return 'it does not speak HTTPS (wrong version number); if plain HTTP is meant, list it in PLUMBLINE_PLAIN_HTTP_REGISTRIES';
-  }
-  return error.message === '' ? (codeOf(error) ?? error.name) : error.message;
-}
-
-/** Tells our own limit and network failures from the caller's abort, which is thrown on unchanged. */
-function translate(error: unknown, sent: HttpRequest): unknown {
-  if (sent.signal.aborted) return sent.signal.reason;
-  // What is sent may come from another registry, whose own error is the one to tell.
-  if (error instanceof ReconcileError) return error;
-  const limit = error instanceof Error && error.name === 'TimeoutError';
-  const why = limit ? `no complete answer within ${sent.limitMs / 1000} s` : describe(error);
-  return transient('SourceUnreachable', `${sent.method} ${sent.url.origin}${sent.url.pathname} failed: ${why}`, error);
+  return stalled('InvalidReference', `refused to contact ${url.protocol}//${url.host}: ${why}`);
 }
 
 async function* readBody(body: AsyncIterable<Uint8Array>, sent: HttpRequest): AsyncGenerator<Uint8Array, void> {
   try {
     yield* body;
   } catch (error) {
-    throw translate(error, sent);
+    throw failedExchange(error, sent);
   }
-}
-
-/** A stream rather than an iterable: undici ends it also when the request never gets as far as its body. */
-function readable(body: RequestBody): Buffer | Readable {
-  return typeof body === 'function' ? Readable.from(body(), { objectMode: false }) : body;
 }
 
 function toResponse(data: Dispatcher.ResponseData, sent: HttpRequest): HttpResponse {
@@ -140,36 +120,38 @@ function toResponse(data: Dispatcher.ResponseData, sent: HttpRequest): HttpRespo
   };
 }
 
+/** Who named the host of a URL: a configured registry may send us anywhere public, and where its settings say. */
+function originOf(sent: HttpRequest, known: ReadonlySet<string>, settings: RegistrySettings): Origin {
+  if (sent.url.hostname === new URL(`https://${sent.home}`).hostname || known.has(sent.url.host)) return 'configured';
+  return entryOf(settings, sent.home).privateHosts.includes(sent.url.host) ? 'configured' : 'foreign';
+}
+
 /** An HTTP client with its own connections, apart from the process-wide one of `fetch`. */
 export function createHttp(options: HttpOptions): Http {
-  const { timeouts, plainHttpHosts, userAgent } = options;
-  const limits = { headersTimeout: timeouts.headers, bodyTimeout: timeouts.idle };
-  const configured = new Agent({
-    ...limits,
-    connect: { timeout: timeouts.connect, lookup: guardedLookup('configured') },
-  });
-  const strangers = new Agent({ ...limits, connect: { timeout: timeouts.connect, lookup: guardedLookup('foreign') } });
+  const { timeouts, userAgent, settings = NO_REGISTRY_SETTINGS } = options;
+  // `url.host` names no default port.
+  const plainHttpHosts = new Set(options.plainHttpHosts.map((host) => host.replace(/:80$/, '')));
   const known = new Set([...plainHttpHosts, ...options.privateHosts]);
+  const connections = createConnections(settings, timeouts);
   return {
     async send(sent) {
-      const foreign = sent.url.hostname !== sent.home && !known.has(sent.url.host);
-      assertDialable(sent.url, foreign, plainHttpHosts);
+      const origin = originOf(sent, known, settings);
+      assertDialable(sent.url, origin, plainHttpHosts);
       sent.signal.throwIfAborted();
+      const { body } = sent;
       try {
         const data = await request(sent.url, {
           method: sent.method,
           headers: { 'user-agent': userAgent, ...sent.headers },
-          ...(sent.body === undefined ? {} : { body: readable(sent.body) }),
+          ...(body === undefined ? {} : { body: typeof body === 'function' ? Readable.from(body()) : body }),
           signal: AbortSignal.any([sent.signal, AbortSignal.timeout(sent.limitMs)]),
-          dispatcher: foreign ? strangers : configured,
+          dispatcher: connections.dispatcher(sent.url, origin),
         });
         return toResponse(data, sent);
       } catch (error) {
-        throw translate(error, sent);
+        throw failedExchange(error, sent);
       }
     },
-    async close() {
-      await Promise.all([configured.destroy(), strangers.destroy()]);
-    },
+    close: () => connections.close(),
   };
 }

@@ -11,15 +11,20 @@ export interface RetryPolicy {
   maxSleepMs: number;
 }
 
-export const DEFAULT_RETRY: RetryPolicy = { attempts: 5, baseMs: 250, maxMs: 3_000, maxSleepMs: 10_000 };
+export const DEFAULT_RETRY: RetryPolicy = { attempts: 5, baseMs: 250, maxMs: 3_000, maxSleepMs: 60_000 };
 
 /** No registry may silence a stack for longer than this. */
 const MAX_RETRY_AFTER_MS = 3_600_000;
 
+/** RFC 9110, section 5.6.7, IMF-fixdate; `Date.parse` alone would take `1.5` for a day. */
+const HTTP_DATE = /^[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
+
 /** Milliseconds of a Retry-After header, seconds or HTTP date (RFC 9110, section 10.2.3); undefined if unreadable. */
 export function retryAfterMs(header: string | undefined, now: Date): number | undefined {
   if (header === undefined) return undefined;
-  const at = /^\s*\d{1,9}\s*$/.test(header) ? Number(header) * 1000 : Date.parse(header) - now.getTime();
+  const text = header.trim();
+  if (/^\d{1,9}$/.test(text)) return Math.min(Number(text) * 1000, MAX_RETRY_AFTER_MS);
+  const at = HTTP_DATE.test(text) ? Date.parse(text) - now.getTime() : Number.NaN;
   return Number.isNaN(at) ? undefined : Math.min(Math.max(at, 0), MAX_RETRY_AFTER_MS);
 }
 

@@ -14,7 +14,8 @@ export async function assertAnswered(response: HttpResponse, what: string): Prom
   const { status } = response;
   if (status >= 200 && status < 300) return;
   const detail = await errorText(response);
-  const text = `${what} answered ${status}${detail === '' ? '' : ` (${detail})`}`;
+  const note = response.note === undefined ? '' : `: ${response.note}`;
+  const text = `${what} answered ${status}${detail === '' ? '' : ` (${detail})`}${note}`;
   if (status === 401 || status === 403) {
     throw stalled('SourceUnauthorized', `${text}; check spec.source.credentials and that the repository exists`);
   }

@@ -1,0 +1,51 @@
+import { isDigest, type Repository } from '#core/domain/reference.ts';
+import { entryOf, type Mirror, type RegistrySettings } from './registries.ts';
+
+/** A request put to a mirror. */
+export interface MirrorRequest {
+  repository: Repository;
+  plainHttp: boolean;
+  /** A path at the mirror. */
+  target: string;
+}
+
+export interface Mirrors {
+  /** The mirrors to ask before the registry, in order; none for what must be asked of the registry itself. */
+  of(repository: Repository, target: string | URL): MirrorRequest[];
+  /** Leaves a mirror that did not answer out for a while. */
+  rest(host: string): void;
+}
+
+/** How long a mirror that did not answer is left out: it must not slow down every pull. */
+const REST_MS = 60_000;
+
+function isContent(path: string): boolean {
+  const [reference = ''] = path.split('/').slice(-1);
+  return isDigest(reference) && !path.includes('/referrers/');
+}
+
+function atMirror({ host, plainHttp, prefix }: Mirror, { name }: Repository, path: string): MirrorRequest {
+  const there = prefix === '' ? name : `${prefix}/${name}`;
+  return { repository: { host, name: there }, plainHttp, target: `/v2/${there}${path}` };
+}
+
+/** Which mirrors serve a request: content by its digest, and names where `mirrorTags` is set. */
+export function createMirrors(settings: RegistrySettings): Mirrors {
+  const restsUntil = new Map<string, number>();
+  return {
+    of(repository, target) {
+      const { mirrors, mirrorTags } = entryOf(settings, repository.host);
+      const root = `/v2/${repository.name}`;
+      if (mirrors.length === 0 || typeof target !== 'string' || !target.startsWith(`${root}/`)) return [];
+      const path = target.slice(root.length);
+      if (!mirrorTags && !isContent(path)) return [];
+      const now = Date.now();
+      return mirrors
+        .filter(({ host }) => (restsUntil.get(host) ?? 0) <= now)
+        .map((mirror) => atMirror(mirror, repository, path));
+    },
+    rest(host) {
+      restsUntil.set(host, Date.now() + REST_MS);
+    },
+  };
+}
