@@ -1,4 +1,6 @@
+import { ReconcileError } from '#core/domain/errors.ts';
 import { isDigest, type Repository } from '#core/domain/reference.ts';
+import type { HttpResponse } from './http.ts';
 import { entryOf, type Mirror, type RegistrySettings } from './registries.ts';
 
 /** A request put to a mirror. */
@@ -48,4 +50,35 @@ export function createMirrors(settings: RegistrySettings): Mirrors {
       restsUntil.set(host, Date.now() + REST_MS);
     },
   };
+}
+
+/** A mirror must have the very content that was asked for. */
+function isGood(response: HttpResponse, target: string): boolean {
+  const [reference = ''] = target.split('/').slice(-1);
+  const declared = response.header('docker-content-digest');
+  if (isDigest(reference) && declared !== undefined && declared !== reference) return false;
+  return response.status === 200 || response.status === 206;
+}
+
+/** Asks each mirror once: the first good answer, or what each of them said. */
+export async function askMirrors(
+  mirrors: Mirrors,
+  request: { repository: Repository; target: string | URL },
+  ask: (asked: MirrorRequest) => Promise<HttpResponse>,
+): Promise<HttpResponse | string[]> {
+  const failures: string[] = [];
+  for (const asked of mirrors.of(request.repository, request.target)) {
+    const { host } = asked.repository;
+    try {
+      const response = await ask(asked);
+      if (isGood(response, asked.target)) return response;
+      await response.discard();
+      failures.push(`mirror ${host} answered ${response.status}`);
+    } catch (error) {
+      if (!(error instanceof ReconcileError)) throw error;
+      if (error.reason === 'SourceUnreachable') mirrors.rest(host);
+      failures.push(`mirror ${host} failed: ${error.message}`);
+    }
+  }
+  return failures;
 }
