@@ -1,7 +1,8 @@
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parseRepository } from '#core/domain/reference.ts';
-import { EMPTY_CONFIG_BYTES, OCI_MANIFEST } from '#core/oci/media-types.ts';
+import { contentOf } from '#core/oci/content.ts';
+import { EMPTY_CONFIG, EMPTY_CONFIG_BYTES, OCI_MANIFEST, PROGRAM_LAYER } from '#core/oci/media-types.ts';
 import { packProgram } from '#core/oci/pack.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
 
@@ -52,8 +53,8 @@ export function createRevisions(registry: string, dir: string): Revisions {
       const folder = join(dir, `revision-${number}`);
       await writeRevision(folder, number);
       const { layer, manifest, digest } = await packProgram({ dir: folder }, limit);
-      await client.pushBlob(repository, layer, limit);
-      await client.pushBlob(repository, Buffer.from(EMPTY_CONFIG_BYTES), limit);
+      await client.pushBlob(repository, contentOf(layer, PROGRAM_LAYER), limit);
+      await client.pushBlob(repository, contentOf(EMPTY_CONFIG_BYTES, EMPTY_CONFIG), limit);
       const release = async () => {
         const pushing = AbortSignal.any([signal, AbortSignal.timeout(PUSH_MS)]);
         await client.pushManifest(repository, TAG, { bytes: manifest, mediaType: OCI_MANIFEST }, pushing);

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Config } from '#core/config.ts';
 import type { Engine } from '#core/engine/port.ts';
 import type { ArtifactStore } from '#core/oci/cache.ts';
-import type { Fetcher, RegistryCredentials, Resolver } from '#core/oci/port.ts';
+import type { RegistryCredentials, Source } from '#core/oci/port.ts';
 import type { Ring } from '#core/queue.ts';
 import type { MasterKey } from '#core/secrets.ts';
 import type { Scrubber } from '#core/scrubber.ts';
@@ -11,8 +11,8 @@ import type { HeldLease } from './lease.ts';
 import type { LeaseRow } from '#core/store/leases.ts';
 import type { Schema } from '#core/store/schema.ts';
 
-/** A registry as a worker sees it: names are resolved, content is fetched. */
-export type Registry = Resolver & Fetcher;
+/** A registry as a worker sees it: names are resolved, content and what is attached to it are fetched. */
+export type Registry = Source;
 
 /** Finds or installs what a program needs: `node_modules` with its digest, and a folder of provider plugins. */
 export type Dependencies = (request: {

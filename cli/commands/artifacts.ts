@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { ReconcileError } from '#core/domain/errors.ts';
 import { parseReference, type Reference, type Repository } from '#core/domain/reference.ts';
+import { readManifest } from '#core/oci/content.ts';
 import { pushProgram } from '#core/oci/pack.ts';
 import { createRegistryClient, type RegistryClient } from '#core/oci/registry-client.ts';
 import { createContext, type Context } from '../context.ts';
@@ -45,7 +46,8 @@ async function withRegistry<T>(
     return await act(client, AbortSignal.timeout(PUSH_LIMIT_MS));
   } catch (error) {
     if (error instanceof ReconcileError && error.reason === 'SourceUnauthorized') {
-      const which = found === undefined ? 'wants credentials' : `refused the credentials of ${found.username}`;
+      const user = found !== undefined && 'username' in found ? found.username : undefined;
+      const which = user === undefined ? 'wants credentials' : `refused the credentials of ${user}`;
       throw failure(
         `the registry ${repository.host} ${which}: set PLUMBLINE_REGISTRY_USERNAME and PLUMBLINE_REGISTRY_PASSWORD, or log in with docker`,
         error,
@@ -92,7 +94,7 @@ async function tag(source: string, newTag: string, flags: RegistryFlags, command
   const target = tagOf(parseReference(`oci://${repository.host}/${repository.name}:${newTag}`), newTag);
   const descriptor = await withRegistry(repository, context, flags, async (client, signal) => {
     const resolved = await client.resolve(repository, wanted, signal);
-    const manifest = await client.manifest(repository, resolved.digest, signal);
+    const manifest = await readManifest(client, repository, resolved, signal);
     return await client.pushManifest(repository, target, manifest, signal);
   });
   context.print({ tag: target, digest: descriptor.digest }, () => `${target} is now ${descriptor.digest}`);

@@ -28,10 +28,102 @@ const Metadata = Type.Object(
 );
 
 export const SourceRef = Type.Object(
-  { tag: Type.Optional(Tag), semver: Type.Optional(Type.String({ maxLength: 128 })), digest: Type.Optional(Digest) },
+  {
+    tag: Type.Optional(Tag),
+    semver: Type.Optional(Type.String({ maxLength: 128 })),
+    digest: Type.Optional(Digest),
+    prerelease: Type.Optional(Type.Boolean({ description: 'whether a range also takes prereleases it does not name' })),
+    filter: Type.Optional(
+      Type.String({ maxLength: 256, description: 'RE2 pattern; only tags that match are ordered by semver' }),
+    ),
+  },
   { ...closed, description: 'digest > semver > tag; `latest` when empty' },
 );
 export type SourceRef = Static<typeof SourceRef>;
+
+const Identity = Type.Object(
+  {
+    issuer: Type.Optional(Type.String({ maxLength: 512 })),
+    issuerPattern: Type.Optional(Type.String({ maxLength: 512 })),
+    subject: Type.Optional(Type.String({ maxLength: 512 })),
+    subjectPattern: Type.Optional(Type.String({ maxLength: 512 })),
+  },
+  { ...closed, description: 'one issuer and one subject, each exact or as an RE2 pattern of the whole' },
+);
+
+export const CosignPolicy = Type.Object(
+  {
+    keys: Type.Optional(
+      Type.Array(Name, {
+        minItems: 1,
+        maxItems: 20,
+        description: 'secrets that hold public keys (PEM), any key counts',
+      }),
+    ),
+    identities: Type.Optional(Type.Array(Identity, { minItems: 1, maxItems: 20 })),
+    trustedRoot: Type.Optional(Name),
+    requireLog: Type.Optional(Type.Boolean({ description: 'signatures by key must be in the transparency log too' })),
+  },
+  closed,
+);
+export type CosignPolicy = Static<typeof CosignPolicy>;
+
+export const NotationPolicy = Type.Object(
+  {
+    level: Type.Optional(oneOf(['strict', 'permissive'])),
+    trustStores: Type.Array(Name, { minItems: 1, maxItems: 20, description: 'secrets that hold certificates (PEM)' }),
+    trustedIdentities: Type.Array(Type.String({ maxLength: 1024 }), { minItems: 1, maxItems: 20 }),
+  },
+  closed,
+);
+export type NotationPolicy = Static<typeof NotationPolicy>;
+
+const Texts = Type.Array(Type.String({ minLength: 1, maxLength: 1024 }), { minItems: 1, maxItems: 100 });
+export const AttestationPolicy = Type.Object(
+  {
+    type: oneOf(['slsa-provenance', 'sbom', 'vulnerabilities', 'custom']),
+    predicateType: Type.Optional(Type.String({ maxLength: 512 })),
+    cosign: Type.Optional(CosignPolicy),
+    builders: Type.Optional(Texts),
+    buildTypes: Type.Optional(Texts),
+    sourceRepositories: Type.Optional(Texts),
+    sourceRefs: Type.Optional(Texts),
+    materials: Type.Optional(Texts),
+    maxSeverity: Type.Optional(oneOf(['none', 'low', 'medium', 'high'])),
+    fields: Type.Optional(
+      Type.Array(
+        Type.Object(
+          {
+            path: Type.String({ minLength: 1, maxLength: 256 }),
+            equals: Type.Union([Type.String({ maxLength: 1024 }), Type.Number(), Type.Boolean()]),
+          },
+          closed,
+        ),
+        { maxItems: 50 },
+      ),
+    ),
+  },
+  closed,
+);
+export type AttestationPolicy = Static<typeof AttestationPolicy>;
+
+/** Every block that is there must be met. `unsigned` is the exception that is shown everywhere. */
+export const VerifyPolicy = Type.Object(
+  {
+    cosign: Type.Optional(CosignPolicy),
+    notation: Type.Optional(NotationPolicy),
+    attestations: Type.Optional(Type.Array(AttestationPolicy, { minItems: 1, maxItems: 20 })),
+    wait: Type.Optional(Duration),
+    unsigned: Type.Optional(Type.Object({ reason: Type.String({ minLength: 3, maxLength: 256 }) }, closed)),
+  },
+  closed,
+);
+export type VerifyPolicy = Static<typeof VerifyPolicy>;
+
+export const CLOUDS = ['aws', 'azure', 'gcp'] as const;
+export type Cloud = (typeof CLOUDS)[number];
+
+export const IMMUTABLE_TAGS = ['semver', 'all', 'none'] as const;
 
 export const Source = Type.Object(
   {
@@ -41,6 +133,21 @@ export const Source = Type.Object(
     interval: Type.Optional(Duration),
     onBackward: Type.Optional(Type.Union([Type.Literal('hold'), Type.Literal('apply')])),
     credentials: Type.Optional(Name),
+    workloadIdentity: Type.Optional(oneOf(CLOUDS)),
+    verify: Type.Optional(VerifyPolicy),
+    immutableTags: Type.Optional(oneOf(IMMUTABLE_TAGS)),
+    onTagMoved: Type.Optional(oneOf(['hold', 'apply'])),
+    layerSelector: Type.Optional(Type.Object({ mediaType: Type.String({ minLength: 1, maxLength: 255 }) }, closed)),
+    imagePath: Type.Optional(
+      Type.String({
+        maxLength: 256,
+        description:
+          'folder of a container image that holds the program, such as /program; images are refused without it',
+      }),
+    ),
+    ignore: Type.Optional(
+      Type.String({ maxLength: 16_384, description: 'gitignore lines: what of the artifact is left out' }),
+    ),
   },
   closed,
 );
@@ -100,6 +207,16 @@ export const StackSpec = Type.Object(
         closed,
       ),
     ),
+    evidence: Type.Optional(
+      Type.Object(
+        { key: Name },
+        {
+          ...closed,
+          description:
+            'plan, approvals and result of each run are attached to the artifact, signed with the private key of this secret (`cosign.key`, and `password` where it is encrypted); source.credentials must allow pushes',
+        },
+      ),
+    ),
     suspend: Type.Optional(Type.Boolean()),
   },
   closed,
@@ -116,7 +233,28 @@ function kind<K extends string, S extends ReturnType<typeof Type.Object>>(name: 
 export const StackManifest = kind('Stack', StackSpec);
 export type StackManifest = Static<typeof StackManifest>;
 
-export const TenantSpec = Type.Object({ description: Type.Optional(Type.String({ maxLength: 512 })) }, closed);
+export const ArtifactCaps = Type.Object(
+  {
+    maxArtifactMb: Type.Optional(Type.Integer({ minimum: 1 })),
+    maxUnpackedMb: Type.Optional(Type.Integer({ minimum: 1 })),
+    maxEntries: Type.Optional(Type.Integer({ minimum: 1 })),
+    maxDepth: Type.Optional(Type.Integer({ minimum: 1, maximum: 256 })),
+    maxRatio: Type.Optional(Type.Integer({ minimum: 1 })),
+  },
+  { ...closed, description: 'caps of artifacts; never above those of the worker' },
+);
+
+/** `verify` is what stacks without a policy of their own must meet; `signatures: optional` is the tenant-wide exception. */
+export const TenantSpec = Type.Object(
+  {
+    description: Type.Optional(Type.String({ maxLength: 512 })),
+    verify: Type.Optional(VerifyPolicy),
+    signatures: Type.Optional(oneOf(['required', 'optional'])),
+    artifacts: Type.Optional(ArtifactCaps),
+  },
+  closed,
+);
+export type TenantSpec = Static<typeof TenantSpec>;
 export const TenantManifest = kind('Tenant', TenantSpec);
 export type TenantManifest = Static<typeof TenantManifest>;
 
@@ -156,6 +294,10 @@ export type Kind = Manifest['kind'];
 export const DEFAULTS = {
   sourceInterval: '5m',
   onBackward: 'hold',
+  onTagMoved: 'hold',
+  immutableTags: 'semver',
+  signatures: 'required',
+  signatureWait: '10m',
   approvalMode: 'manual',
   approvalRequired: 1,
   approvalExpires: '24h',

@@ -24,7 +24,12 @@ export const REASONS = {
   DigestMismatch: 'bytes from the registry do not match their digest',
   UnpackRefused: 'the archive holds something that is never unpacked: a path outside, a link out, a device',
   RevisionWentBack: 'the source points to an earlier revision than the one applied',
-  TagMoved: 'the same tag now names another digest',
+  ImmutableTagMoved: 'a tag that is promised never to move now names another digest',
+  SignatureMissing: 'no signature that the policy asks for is attached (yet)',
+  SignatureInvalid: 'signatures are attached and none of them meets the policy',
+  PolicyUnset: 'signatures are required and neither the stack nor its tenant says whose count',
+  Verified: 'the signatures and attestations the policy asks for hold',
+  Unsigned: 'the stack runs what nobody signed, by an exception',
   // program
   ProgramInvalid: 'the artifact holds no valid Pulumi program or a setting that is refused',
   DependenciesFailed: 'the program dependencies cannot be installed from its lock file',

@@ -14,7 +14,7 @@ import {
   PROGRAM_ARTIFACT,
   PROGRAM_LAYER,
 } from './media-types.ts';
-import type { Fetcher } from './port.ts';
+import type { Fetcher, Resolver } from './port.ts';
 import { makeFolder, makeTar, type TarItem } from './test-tar.ts';
 
 const signal = AbortSignal.timeout(20_000);
@@ -27,17 +27,17 @@ interface Content {
   asked: string[];
 }
 
-function fetcherOf(content: Content): Fetcher {
+function fetcherOf(content: Content): Resolver & Fetcher {
   return {
-    async manifest(_, digest) {
-      content.asked.push('manifest');
+    async resolve(_, digest) {
       const found = content.manifests.get(digest);
       if (found === undefined) throw transient('SourceNotFound', 'no such manifest');
-      return found;
+      return { mediaType: found.mediaType, digest, size: found.bytes.byteLength };
     },
-    async blob(_, { digest, size }) {
-      content.asked.push('blob');
-      const bytes = content.blobs.get(digest) ?? Buffer.alloc(0);
+    async fetch(_, { digest, size }) {
+      const manifest = content.manifests.get(digest)?.bytes;
+      content.asked.push(manifest === undefined ? 'blob' : 'manifest');
+      const bytes = manifest ?? content.blobs.get(digest) ?? Buffer.alloc(0);
       const stream = (async function* (): AsyncGenerator<Uint8Array, void> {
         yield bytes;
       })();
@@ -111,10 +111,12 @@ describe('fetchArtifact', () => {
   it('goes through an index to its one program', async () => {
     const { content, fetch } = await start();
     const inner = await addProgram(content, program, { b: 'inner' });
-    const entry = { mediaType: OCI_MANIFEST, digest: inner, size: 1 };
+    const sizeOf = (digest: string) => content.manifests.get(digest)?.bytes.byteLength ?? 0;
+    const entry = { mediaType: OCI_MANIFEST, digest: inner, size: sizeOf(inner) };
     const outer = addManifest(content, { manifests: [entry], annotations: { a: 'outer', b: 'outer' } }, OCI_INDEX);
     expect((await fetch(outer)).annotations).toEqual({ a: 'outer', b: 'inner' });
-    const nested = addManifest(content, { manifests: [{ ...entry, mediaType: OCI_INDEX, digest: outer }] }, OCI_INDEX);
+    const index = { mediaType: OCI_INDEX, digest: outer, size: sizeOf(outer) };
+    const nested = addManifest(content, { manifests: [index] }, OCI_INDEX);
     await expect(fetch(nested)).rejects.toThrow('index of an index');
   });
 
@@ -171,7 +173,7 @@ describe('fetchArtifact', () => {
     await expect(fetch('latest')).rejects.toMatchObject({ reason: 'InvalidReference' });
     const dir = await makeFolder();
     const refusal = stalled('SourceUnauthorized', 'no');
-    const client: Fetcher = { manifest: () => Promise.reject(refusal), blob: () => Promise.reject(refusal) };
+    const client: Resolver & Fetcher = { resolve: () => Promise.reject(refusal), fetch: () => Promise.reject(refusal) };
     const digest = digestOf(Buffer.from('x'));
     const failed = createArtifactStore({ dir }).fetchArtifact({ tenant: 'shop', client, repository, digest, signal });
     await expect(failed).rejects.toBe(refusal);

@@ -7,8 +7,9 @@ import { isDigest, type Repository } from '#core/domain/reference.ts';
 import { readArtifact, type Artifact, type ProgramLayer } from './artifact.ts';
 import { evict } from './cache-eviction.ts';
 import { field, parseJson } from './body.ts';
+import { readManifest } from './content.ts';
 import { DEFAULT_LIMITS, type ArtifactLimits } from './limits.ts';
-import type { Descriptor, Fetcher } from './port.ts';
+import type { Descriptor, Fetcher, Resolver } from './port.ts';
 import { createUnpacker } from './unpack.ts';
 
 export interface StoreOptions {
@@ -23,7 +24,7 @@ export interface StoreOptions {
 
 export interface FetchRequest {
   tenant: string;
-  client: Fetcher;
+  client: Resolver & Fetcher;
   repository: Repository;
   /** Of the manifest or index; what is returned holds exactly what it stands for. */
   digest: string;
@@ -81,10 +82,10 @@ async function readEntry(entry: string): Promise<FetchedArtifact | undefined> {
 async function readProgram(request: FetchRequest): Promise<Extract<Artifact, { type: 'program' }>> {
   const { client, repository, digest, signal } = request;
   const what = `${repository.host}/${repository.name}@${digest}`;
-  const first = readArtifact(await client.manifest(repository, digest, signal), what);
+  const first = readArtifact(await readManifest(client, repository, digest, signal), what);
   if (first.type === 'program') return first;
   const inner = `${repository.host}/${repository.name}@${first.descriptor.digest}`;
-  const second = readArtifact(await client.manifest(repository, first.descriptor.digest, signal), inner);
+  const second = readArtifact(await readManifest(client, repository, first.descriptor, signal), inner);
   if (second.type === 'index')
     throw stalled('ArtifactInvalid', `${what} is an index of an index; push a single program`);
   return { ...second, annotations: { ...first.annotations, ...second.annotations } };
@@ -103,7 +104,7 @@ function assertSize(layers: readonly ProgramLayer[], limit: number, what: string
 async function download(request: FetchRequest, descriptor: Descriptor, file: string): Promise<void> {
   const handle = await open(file, 'wx', 0o600);
   try {
-    for await (const chunk of await request.client.blob(request.repository, descriptor, request.signal)) {
+    for await (const chunk of await request.client.fetch(request.repository, descriptor, request.signal)) {
       await handle.writeFile(chunk);
     }
   } finally {

@@ -131,9 +131,9 @@ describe('pushProgram', () => {
   it('pushes what the tag needs before the tag', async () => {
     const order: string[] = [];
     const client: Pusher = {
-      async pushBlob(_, bytes) {
+      async pushBlob() {
         order.push('blob');
-        return { digest: digestOf(bytes), existed: false };
+        return { existed: false };
       },
       async pushManifest(_, reference, { bytes, mediaType }) {
         order.push(reference);

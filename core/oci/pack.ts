@@ -7,6 +7,7 @@ import { parse } from 'yaml';
 import { stalled } from '#core/domain/errors.ts';
 import { formatRevision, isTag, type Repository } from '#core/domain/reference.ts';
 import { field } from './body.ts';
+import { contentOf } from './content.ts';
 import { digestOf } from './digest.ts';
 import { createEntryTable } from './entry-table.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
@@ -195,8 +196,8 @@ export async function pushProgram(client: Pusher, options: PushOptions, signal: 
   const { repository, tag } = options;
   if (!isTag(tag)) throw stalled('InvalidReference', `${JSON.stringify(tag)} is no valid tag`);
   const { layer, manifest, digest, files } = await packProgram(options, signal);
-  const stored = await client.pushBlob(repository, layer, signal);
-  await client.pushBlob(repository, Buffer.from(EMPTY_CONFIG_BYTES), signal);
+  const stored = await client.pushBlob(repository, contentOf(layer, PROGRAM_LAYER), signal);
+  await client.pushBlob(repository, contentOf(EMPTY_CONFIG_BYTES, EMPTY_CONFIG), signal);
   await client.pushManifest(repository, tag, { bytes: manifest, mediaType: OCI_MANIFEST }, signal);
   return { digest, revision: formatRevision(tag, digest), size: layer.byteLength, files, existed: stored.existed };
 }

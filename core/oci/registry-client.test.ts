@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { readManifest } from './content.ts';
 import { digestOf } from './digest.ts';
 import { DOCKER_LIST, OCI_INDEX, OCI_MANIFEST } from './media-types.ts';
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from './registry-client.ts';
@@ -88,7 +89,7 @@ describe('resolve', () => {
   });
 });
 
-describe('manifest', () => {
+describe('fetch of a manifest', () => {
   const both = JSON.stringify({ schemaVersion: 2, manifests: [], layers: [], config: {} });
   it.each<[string, string, Reply, string]>([
     ['other bytes', DIGEST, manifestReply({ body: `${MANIFEST.toString()} ` }), 'DigestMismatch'],
@@ -131,7 +132,8 @@ describe('manifest', () => {
     ],
   ])('refuses %s', async (_, digest, reply, reason) => {
     const server = await startTestServer(() => reply);
-    const failed = clientFor([server]).manifest(repositoryOf(server), digest, signal);
+    const wanted = { mediaType: OCI_MANIFEST, digest, size: MANIFEST.byteLength };
+    const failed = clientFor([server]).fetch(repositoryOf(server), wanted, signal);
     await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason });
   });
 
@@ -139,12 +141,12 @@ describe('manifest', () => {
     const server = await startTestServer(() =>
       manifestReply({ headers: { 'content-type': `${OCI_MANIFEST}; charset=utf-8` } }),
     );
-    const manifest = await clientFor([server]).manifest(repositoryOf(server), DIGEST, signal);
+    const manifest = await readManifest(clientFor([server]), repositoryOf(server), DIGEST, signal);
     expect(manifest).toEqual({ bytes: MANIFEST, mediaType: OCI_MANIFEST });
   });
 });
 
-describe('blob', () => {
+describe('fetch of a blob', () => {
   const bytes = Buffer.from('layer '.repeat(50_000));
   const descriptor = { mediaType: 'x/y', digest: digestOf(bytes), size: bytes.byteLength };
   const flipped = Buffer.from(bytes);
@@ -161,7 +163,7 @@ describe('blob', () => {
     ['nothing', { status: 404 }, 'SourceNotFound'],
   ])('fails on %s', async (_, reply, reason) => {
     const server = await startTestServer(() => reply);
-    const failed = clientFor([server]).blob(repositoryOf(server), descriptor, signal).then(collect);
+    const failed = clientFor([server]).fetch(repositoryOf(server), descriptor, signal).then(collect);
     await expect(failed).rejects.toMatchObject({ reason });
   });
 
@@ -173,7 +175,7 @@ describe('blob', () => {
         : { status: 307, headers: { location: `${storage.origin}/blob?signed=1` } },
     );
     const client = clientFor([server, storage], { credentials: () => ({ username: 'u', password: 'p' }) });
-    expect(await client.blob(repositoryOf(server), descriptor, signal).then(collect)).toEqual(bytes);
+    expect(await client.fetch(repositoryOf(server), descriptor, signal).then(collect)).toEqual(bytes);
     expect(server.seen.at(-1)?.authorization).toBe(`Basic ${Buffer.from('u:p').toString('base64')}`);
     expect(storage.seen.map(({ url, authorization }) => [url, authorization])).toEqual([['/blob?signed=1', undefined]]);
   });
@@ -189,7 +191,7 @@ describe('blob', () => {
       return { status: 302, headers: { location: `${away.origin}/` } };
     });
     const client = clientFor([server, away], { credentials: () => ({ username: 'u', password: 'p' }) });
-    await client.blob(repositoryOf(server), descriptor, signal).then(collect);
+    await client.fetch(repositoryOf(server), descriptor, signal).then(collect);
     expect(server.seen.at(-1)).toMatchObject({ url: '/back', authorization: undefined });
   });
 
@@ -200,7 +202,7 @@ describe('blob', () => {
     }));
     const server = await startTestServer(() => ({ status: 302, headers: { location: `${thief.origin}/x` } }));
     const client = clientFor([server, thief], { credentials: () => ({ username: 'u', password: 'p' }) });
-    await expect(client.blob(repositoryOf(server), descriptor, signal)).rejects.toMatchObject({
+    await expect(client.fetch(repositoryOf(server), descriptor, signal)).rejects.toMatchObject({
       reason: 'SourceUnauthorized',
     });
     expect(thief.seen.map(({ url, authorization }) => [url, authorization])).toEqual([['/x', undefined]]);
@@ -212,13 +214,13 @@ describe('blob', () => {
     ['another scheme', 'file:///etc/passwd'],
   ])('refuses a redirect to %s', async (_, location) => {
     const server = await startTestServer(() => ({ status: 302, headers: { location } }));
-    const failed = clientFor([server]).blob(repositoryOf(server), descriptor, signal);
+    const failed = clientFor([server]).fetch(repositoryOf(server), descriptor, signal);
     await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'InvalidReference' });
   });
 
   it('refuses a redirect to a name that stands for an address inside', async () => {
     const server = await startTestServer(() => ({ status: 302, headers: { location: 'https://localhost:1/x' } }));
-    const failed = clientFor([server], { retry: { attempts: 1 } }).blob(repositoryOf(server), descriptor, signal);
+    const failed = clientFor([server], { retry: { attempts: 1 } }).fetch(repositoryOf(server), descriptor, signal);
     await expect(failed).rejects.toThrow('is not public');
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { contentOf } from './content.ts';
 import { digestOf } from './digest.ts';
 import { OCI_MANIFEST } from './media-types.ts';
 import { createRegistryClient } from './registry-client.ts';
@@ -6,7 +7,8 @@ import { startTestServer, type Reply, type Seen, type TestServer } from './test-
 
 const signal = AbortSignal.timeout(20_000);
 const bytes = Buffer.from('a layer');
-const digest = digestOf(bytes);
+const layer = contentOf(bytes, 'x/y');
+const { digest } = layer.descriptor;
 
 function clientFor(servers: TestServer[]) {
   const plainHttpHosts = servers.map(({ host }) => host);
@@ -31,7 +33,7 @@ function startUploads(put: (seen: Seen) => Reply, location = '/v2/a/b/blobs/uplo
 describe('pushBlob', () => {
   it('opens an upload and puts the bytes, keeping the state of the registry as it is', async () => {
     const server = await startUploads(() => ({ status: 201 }));
-    expect(await clientFor([server]).pushBlob(repositoryOf(server), bytes, signal)).toEqual({ digest, existed: false });
+    expect(await clientFor([server]).pushBlob(repositoryOf(server), layer, signal)).toEqual({ existed: false });
     expect(steps(server)).toEqual([
       `HEAD /v2/a/b/blobs/${digest}`,
       'POST /v2/a/b/blobs/uploads/',
@@ -42,14 +44,14 @@ describe('pushBlob', () => {
 
   it('sends nothing when the registry has it', async () => {
     const server = await startTestServer(() => ({ status: 200 }));
-    expect(await clientFor([server]).pushBlob(repositoryOf(server), bytes, signal)).toEqual({ digest, existed: true });
+    expect(await clientFor([server]).pushBlob(repositoryOf(server), layer, signal)).toEqual({ existed: true });
     expect(steps(server)).toEqual([`HEAD /v2/a/b/blobs/${digest}`]);
   });
 
   it('starts over when the upload breaks', async () => {
     let puts = 0;
     const server = await startUploads(() => ({ status: (puts += 1) === 1 ? 503 : 201 }));
-    await clientFor([server]).pushBlob(repositoryOf(server), bytes, signal);
+    await clientFor([server]).pushBlob(repositoryOf(server), layer, signal);
     expect(server.seen.map(({ method }) => method)).toEqual(['HEAD', 'POST', 'PUT', 'POST', 'PUT']);
   });
 
@@ -59,7 +61,7 @@ describe('pushBlob', () => {
       if (authorization === undefined) return { status: 401, headers: { 'www-authenticate': 'Basic' } };
       return method === 'HEAD' ? { status: 404 } : { status: 202, headers: { location: `${storage.origin}/up` } };
     });
-    await clientFor([server, storage]).pushBlob(repositoryOf(server), bytes, signal);
+    await clientFor([server, storage]).pushBlob(repositoryOf(server), layer, signal);
     expect(storage.seen.map(({ authorization }) => authorization)).toEqual([undefined]);
   });
 
@@ -69,13 +71,13 @@ describe('pushBlob', () => {
     ['a full registry', { status: 507 }, 'transient', 'SourceUnreachable'],
   ])('says of %s what to do', async (_, reply, kind, reason) => {
     const server = await startUploads(() => reply);
-    const failed = clientFor([server]).pushBlob(repositoryOf(server), bytes, signal);
+    const failed = clientFor([server]).pushBlob(repositoryOf(server), layer, signal);
     await expect(failed).rejects.toMatchObject({ kind, reason });
   });
 
   it('fails when no location is given', async () => {
     const server = await startTestServer(({ method }) => ({ status: method === 'HEAD' ? 404 : 202 }));
-    const failed = clientFor([server]).pushBlob(repositoryOf(server), bytes, signal);
+    const failed = clientFor([server]).pushBlob(repositoryOf(server), layer, signal);
     await expect(failed).rejects.toThrow('no upload location');
   });
 });

@@ -1,81 +1,87 @@
-import { stalled, transient } from '#core/domain/errors.ts';
-import type { Repository } from '#core/domain/reference.ts';
-import { digestOf } from './digest.ts';
-import type { HttpResponse, HttpTimeouts } from './http.ts';
-import type { Pusher } from './port.ts';
+import { stalled } from '#core/domain/errors.ts';
+import { isDigest } from '#core/domain/reference.ts';
+import { field, parseJson } from './body.ts';
+import { nameOf } from './content.ts';
+import { digestOf, hasDigest } from './digest.ts';
+import type { HttpTimeouts } from './http.ts';
+import type { Descriptor, Pusher } from './port.ts';
+import type { Referrers } from './referrers.ts';
+import { uploadBlob } from './registry-upload.ts';
 import { withRetries, type RetryPolicy } from './retry.ts';
 import type { Session } from './session.ts';
 import { assertAnswered } from './status.ts';
 
 const ACCESS = 'pull,push';
 
-/** Where an opened upload goes on, completed by the digest. */
-function uploadTarget(opened: HttpResponse, digest: string, what: string): URL {
-  const location = opened.header('location');
-  if (location === undefined || !URL.canParse(location, opened.url.href)) {
-    throw transient('SourceUnreachable', `${what}: no upload location was given`);
-  }
-  const target = new URL(location, opened.url);
-  if (opened.url.protocol === 'https:' && target.protocol !== 'https:') {
-    throw stalled('InvalidReference', `${what}: refused to go on from https to ${target.origin}`);
-  }
-  // The query is opaque to us, so it is added to and never written anew.
-  target.search += `${target.search === '' ? '?' : '&'}digest=${encodeURIComponent(digest)}`;
-  return target;
+export interface PushOptions {
+  retry: RetryPolicy;
+  timeouts: HttpTimeouts;
+  /** Bytes of a chunk, for registries behind a proxy that takes no large bodies; in one piece when undefined. */
+  chunkBytes: number | undefined;
+  referrers: Referrers;
 }
 
-/** "POST then PUT" of distribution-spec, "Pushing a blob monolithically". */
-async function upload(
+/** Pushes a manifest and checks what was stored; `handled` says whether the registry knows its subject. */
+async function putManifest(
   session: Session,
-  blob: { repository: Repository; digest: string; bytes: Buffer; signal: AbortSignal },
-  timeouts: HttpTimeouts,
-): Promise<void> {
-  const { repository, digest, bytes, signal } = blob;
-  const what = `upload to ${repository.host}/${repository.name}`;
-  const common = { repository, access: ACCESS, signal, retry: false } as const;
-  const start = `/v2/${repository.name}/blobs/uploads/`;
-  const body = Buffer.alloc(0);
-  const opened = await session.send({ ...common, method: 'POST', target: start, body, limitMs: timeouts.total });
-  await assertAnswered(opened, what);
-  await opened.discard();
-  const target = uploadTarget(opened, digest, what);
-  const headers = { 'content-type': 'application/octet-stream' };
-  const put = { ...common, method: 'PUT', target, headers, body: bytes, limitMs: timeouts.blob } as const;
-  const stored = await session.send(put);
-  await assertAnswered(stored, what);
-  await stored.discard();
+  limitMs: number,
+  ...[repository, reference, { bytes, mediaType }, signal]: Parameters<Pusher['pushManifest']>
+): Promise<{ descriptor: Descriptor; subjectHandled: boolean }> {
+  const what = `push of ${nameOf(repository, reference)}`;
+  if (isDigest(reference) && !hasDigest(bytes, reference)) {
+    throw stalled('DigestMismatch', `${what}: the bytes have the digest ${digestOf(bytes)}`);
+  }
+  const target = `/v2/${repository.name}/manifests/${reference}`;
+  const headers = { 'content-type': mediaType };
+  const put = { method: 'PUT', repository, target, access: ACCESS, headers, body: bytes, limitMs, signal } as const;
+  const response = await session.send(put);
+  await assertAnswered(response, what);
+  await response.discard();
+  const digest = isDigest(reference) ? reference : digestOf(bytes);
+  const stored = response.header('docker-content-digest');
+  // A registry may hash with another algorithm than we do.
+  if (stored?.startsWith(digest.slice(0, digest.indexOf(':') + 1)) === true && stored !== digest) {
+    throw stalled('DigestMismatch', `${what}: the registry stored ${stored} instead of ${digest}`);
+  }
+  const descriptor = { mediaType, digest, size: bytes.byteLength };
+  return { descriptor, subjectHandled: response.header('oci-subject') !== undefined };
 }
 
-/** Pushes blobs in one piece, and manifests. */
-export function createPusher(session: Session, options: { retry: RetryPolicy; timeouts: HttpTimeouts }): Pusher {
-  const limitMs = options.timeouts.total;
+/** Pushes a manifest that has no subject, such as the index of a referrers tag. */
+export async function pushManifest(
+  session: Session,
+  limitMs: number,
+  ...pushed: Parameters<Pusher['pushManifest']>
+): Promise<Descriptor> {
+  return (await putManifest(session, limitMs, ...pushed)).descriptor;
+}
+
+/** Pushes blobs and manifests (distribution-spec v1.1.1, "Push"). */
+export function createPusher(session: Session, options: PushOptions): Pusher {
+  const { retry, timeouts, chunkBytes, referrers } = options;
+  const limitMs = timeouts.total;
 
   return {
-    async pushBlob(repository, bytes, signal) {
-      const digest = digestOf(bytes);
+    async pushBlob(repository, content, signal) {
+      const { digest } = content.descriptor;
+      if (!isDigest(digest)) throw stalled('InvalidReference', `${digest.slice(0, 80)} is no digest`);
       const target = `/v2/${repository.name}/blobs/${digest}`;
       const found = await session.send({ method: 'HEAD', repository, target, access: ACCESS, limitMs, signal });
       await found.discard();
-      if (found.status === 200) return { digest, existed: true };
-      // An upload session serves one PUT, so a retry starts from the POST.
-      const blob = { repository, digest, bytes, signal };
-      await withRetries(options.retry, signal, () => upload(session, blob, options.timeouts));
-      return { digest, existed: false };
+      if (found.status === 200) return { existed: true };
+      await withRetries(retry, signal, () =>
+        uploadBlob({ session, timeouts, repository, content, signal }, chunkBytes),
+      );
+      return { existed: false };
     },
-    async pushManifest(repository, reference, { bytes, mediaType }, signal) {
-      const what = `push of ${reference} to ${repository.host}/${repository.name}`;
-      const target = `/v2/${repository.name}/manifests/${reference}`;
-      const headers = { 'content-type': mediaType };
-      const put = { method: 'PUT', repository, target, access: ACCESS, headers, body: bytes, limitMs, signal } as const;
-      const response = await session.send(put);
-      await assertAnswered(response, what);
-      await response.discard();
-      const digest = digestOf(bytes);
-      const stored = response.header('docker-content-digest');
-      if (stored?.startsWith('sha256:') === true && stored !== digest) {
-        throw stalled('DigestMismatch', `${what}: the registry stored ${stored} instead of ${digest}`);
+    async pushManifest(repository, reference, manifest, signal) {
+      const pushed = await putManifest(session, limitMs, repository, reference, manifest, signal);
+      const { bytes } = manifest;
+      const subject = field(field(parseJson(bytes), 'subject'), 'digest');
+      if (typeof subject === 'string' && isDigest(subject) && !pushed.subjectHandled) {
+        await referrers.add(repository, subject, { bytes, descriptor: pushed.descriptor }, signal);
       }
-      return { mediaType, digest, size: bytes.byteLength };
+      return pushed.descriptor;
     },
   };
 }

@@ -1,0 +1,66 @@
+import { stalled } from '#core/domain/errors.ts';
+import { isDigest, type Repository } from '#core/domain/reference.ts';
+import { digestOf } from './digest.ts';
+import { MAX_MANIFEST_BYTES } from './manifest.ts';
+import type { Content, Descriptor, Fetcher, Resolver } from './port.ts';
+
+/** The exact bytes of a manifest or index and what they are. */
+export interface ManifestContent {
+  bytes: Buffer;
+  mediaType: string;
+}
+
+/** `host/name:tag` or `host/name@digest`, for messages. */
+export function nameOf(repository: Repository, reference: string): string {
+  return `${repository.host}/${repository.name}${isDigest(reference) ? '@' : ':'}${reference}`;
+}
+
+/** Bytes in memory as something to push. */
+export function contentOf(bytes: Uint8Array, mediaType: string): Content {
+  return {
+    descriptor: { mediaType, digest: digestOf(bytes), size: bytes.byteLength },
+    async *open() {
+      yield bytes;
+    },
+  };
+}
+
+/**
+ * A whole blob in memory, for what is known to be small: configs, payloads, signatures.
+ * @throws ReconcileError as the fetcher does; stalled ArtifactTooLarge before anything is asked for
+ */
+export async function readBlob(
+  fetcher: Fetcher,
+  repository: Repository,
+  descriptor: Descriptor,
+  limitBytes: number,
+  signal: AbortSignal,
+): Promise<Buffer> {
+  if (descriptor.size > limitBytes) {
+    const what = nameOf(repository, descriptor.digest);
+    throw stalled(
+      'ArtifactTooLarge',
+      `${what} has ${descriptor.size} bytes, more than the allowed ${limitBytes}; check what was pushed`,
+    );
+  }
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of await fetcher.fetch(repository, descriptor, signal)) chunks.push(chunk);
+  return Buffer.concat(chunks, descriptor.size);
+}
+
+/**
+ * The manifest or index of a digest. Who has its descriptor already saves the question for its type and size.
+ * @throws ReconcileError as resolver and fetcher do; stalled InvalidReference for a tag: tags are resolved once, elsewhere
+ */
+export async function readManifest(
+  source: Resolver & Fetcher,
+  repository: Repository,
+  wanted: string | Descriptor,
+  signal: AbortSignal,
+): Promise<ManifestContent> {
+  const digest = typeof wanted === 'string' ? wanted : wanted.digest;
+  if (!isDigest(digest)) throw stalled('InvalidReference', `${digest.slice(0, 80)} is no digest`);
+  const descriptor = typeof wanted === 'string' ? await source.resolve(repository, wanted, signal) : wanted;
+  const bytes = await readBlob(source, repository, descriptor, MAX_MANIFEST_BYTES, signal);
+  return { bytes, mediaType: descriptor.mediaType };
+}
