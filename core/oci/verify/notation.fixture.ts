@@ -2,7 +2,7 @@ import 'reflect-metadata';
 import { createHash, KeyObject, randomBytes, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { FlattenedSign, type JWSHeaderParameters } from 'jose';
-import { stalled } from '#core/domain/errors.ts';
+import { transient } from '#core/domain/errors.ts';
 import type { Descriptor } from '../port.ts';
 import { NOTATION_SIGNATURE } from './notation.ts';
 import type { NotationTrust, VerifyContext } from './verdict.ts';
@@ -159,7 +159,7 @@ export class Shelf {
   async *#open(digest: string): AsyncGenerator<Uint8Array, void> {
     this.fetched += 1;
     const bytes = this.#blobs.get(digest);
-    if (bytes === undefined) throw stalled('SourceNotFound', `${digest} is not there`);
+    if (bytes === undefined) throw transient('SourceNotFound', `${digest} is not there`);
     yield bytes;
   }
 }

@@ -158,9 +158,7 @@ async function examine(
     ours = isNotation(manifest);
     return ours ? { signer: await checkSignature(context, manifest, trust, artifact) } : undefined;
   } catch (error) {
-    if (!(error instanceof ReconcileError) || error.kind !== 'stalled' || !OF_ONE_SIGNATURE.has(error.reason)) {
-      throw error;
-    }
+    if (!(error instanceof ReconcileError) || !OF_ONE_SIGNATURE.has(error.reason)) throw error;
     return ours ? { refusal: `${descriptor.digest.slice(0, 19)}…: ${error.message}` } : undefined;
   }
 }
