@@ -1,7 +1,7 @@
 import { stalled } from '#core/domain/errors.ts';
 import { isDigest, type Repository } from '#core/domain/reference.ts';
 import { digestOf } from './digest.ts';
-import { MAX_MANIFEST_BYTES } from './manifest.ts';
+import { checkManifest, MAX_MANIFEST_BYTES } from './manifest.ts';
 import type { Content, Descriptor, Fetcher, Resolver } from './port.ts';
 
 /** The exact bytes of a manifest or index and what they are. */
@@ -23,6 +23,32 @@ export function contentOf(bytes: Uint8Array, mediaType: string): Content {
       yield bytes;
     },
   };
+}
+
+/**
+ * A manifest that is held to the rules for manifests wherever it comes from, so that content first fetched as a blob does
+ * not go round them.
+ * @throws ReconcileError stalled ArtifactTooLarge at once; ArtifactInvalid | DigestMismatch while it is read
+ */
+export function manifestStream(
+  source: AsyncIterable<Uint8Array>,
+  descriptor: Descriptor,
+  what: string,
+): AsyncIterable<Uint8Array> {
+  const { digest, size, mediaType } = descriptor;
+  if (size > MAX_MANIFEST_BYTES) {
+    throw stalled(
+      'ArtifactTooLarge',
+      `the manifest of ${what} is larger than the allowed ${MAX_MANIFEST_BYTES} bytes; check what was pushed`,
+    );
+  }
+  return (async function* () {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of source) chunks.push(chunk);
+    const bytes = Buffer.concat(chunks);
+    checkManifest({ bytes, contentType: mediaType, digest }, what);
+    yield bytes;
+  })();
 }
 
 /**
