@@ -3,7 +3,7 @@ import { copyFile, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import type { Parts } from '../scripts/demo/processes.ts';
-import { ensureGoTool } from '../toolchain/go-tool.ts';
+import { ensureTool } from '../toolchain/go-tools.ts';
 import type { Toolchain } from '../toolchain/setup.ts';
 import { timed } from './command.ts';
 import { BARE_DESIRED, REPOSITORY, TAG } from './revisions.ts';
@@ -53,13 +53,7 @@ function environment(dir: string, engineDir: string): Record<string, string> {
 
 /** Sets the bare script up below `dir`, with the same engine, registry and managed cluster as Plumbline. */
 export async function createBare(dir: string, toolchain: Toolchain, parts: Parts): Promise<Bare> {
-  const moduleDir = join(import.meta.dirname, '../toolchain/oras');
-  const oras = await ensureGoTool({
-    moduleDir,
-    package: 'oras.land/oras/cmd/oras',
-    name: 'oras',
-    toolchainDir: toolchain.dir,
-  });
+  const oras = await ensureTool('oras', toolchain.dir);
   const env = environment(dir, toolchain.engine.dir);
   for (const folder of ['home', 'pulumi-home', 'state']) await mkdir(join(dir, folder), { recursive: true });
   const reference = `${parts.registry}/${REPOSITORY}:${TAG}`;

@@ -9,6 +9,8 @@ import { step, type Progress } from './progress.mjs';
 
 const run = promisify(execFile);
 const buildLimitMs = 10 * 60_000;
+// -mod=readonly: nothing but what go.sum pins is ever built. No symbols: nobody debugs these, and they are half the size.
+const flags = ['-trimpath', '-buildvcs=false', '-mod=readonly', '-ldflags=-s -w'];
 
 /** A program of a Go module whose go.mod pins it exactly and names it with a `tool` line. */
 export interface GoTool {
@@ -28,7 +30,7 @@ export interface GoTool {
  * @throws Error with what to do when there is no Go compiler or the modules cannot be had.
  */
 export async function ensureGoTool(tool: GoTool): Promise<string> {
-  const key = createHash('sha256').update(tool.package);
+  const key = createHash('sha256').update([tool.package, ...flags].join(' '));
   for (const file of ['go.mod', 'go.sum']) key.update(await readFile(join(tool.moduleDir, file)));
   const tools = join(tool.toolchainDir, 'tools');
   const binary = join(tools, `${tool.name}-${key.digest('hex').slice(0, 12)}`);
@@ -48,8 +50,7 @@ async function build(tool: GoTool, output: string): Promise<void> {
   if (go === undefined) {
     throw new Error(`${tool.name} is built from source and there is no Go compiler: install Go (https://go.dev/dl)`);
   }
-  // -mod=readonly: nothing but what go.sum pins is ever built.
-  const args = ['build', '-trimpath', '-buildvcs=false', '-mod=readonly', '-o', output, tool.package];
+  const args = ['build', ...flags, '-o', output, tool.package];
   try {
     await run(go, args, { cwd: tool.moduleDir, timeout: buildLimitMs, maxBuffer: 16 * 1024 * 1024 });
   } catch (error) {

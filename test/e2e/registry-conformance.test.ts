@@ -6,8 +6,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
 import { startRegistry, type RunningRegistry } from '../../registry/server.ts';
-import { ensureGoTool } from '../../toolchain/go-tool.ts';
-import { checkout } from '../../toolchain/paths.ts';
+import { ensureTool } from '../../toolchain/go-tools.ts';
 
 const run = promisify(execFile);
 /** What the suite leaves out by its own defaults: they belong to the next version of the specification. */
@@ -32,12 +31,7 @@ afterAll(async () => {
 });
 
 async function runSuite(name: string, settings: Record<string, string>) {
-  const suite = await ensureGoTool({
-    moduleDir: join(checkout, 'toolchain', 'conformance'),
-    package: 'github.com/opencontainers/distribution-spec/conformance',
-    name: 'oci-conformance',
-    toolchainDir: inject('toolchainDir'),
-  });
+  const suite = await ensureTool('conformance', inject('toolchainDir'));
   const resultsDir = join(folder, name);
   const env = {
     OCI_REGISTRY: `${registry.host}:${registry.port}`,
