@@ -22,6 +22,7 @@ export const REASONS = {
   ArtifactInvalid: 'the artifact is not one Plumbline can run',
   ArtifactTooLarge: 'the manifest, a layer or the unpacked tree is over its limit',
   DigestMismatch: 'bytes from the registry do not match their digest',
+  DiskFull: 'a disk of the worker takes no more; retried',
   UnpackRefused: 'the archive holds something that is never unpacked: a path outside, a link out, a device',
   RevisionWentBack: 'the source points to an earlier revision than the one applied',
   ImmutableTagMoved: 'a tag that is promised never to move now names another digest',

@@ -1,130 +1,129 @@
 import { stalled } from '#core/domain/errors.ts';
+import { archiveLayer, compressionOf, fluxLayer, genericLayer, refuseArtifact } from './artifact-layers.ts';
+import type { ProgramLayer } from './artifact-layers.ts';
+import { ownLayers, type PartLayer } from './artifact-parts.ts';
 import { parseImageIndex, parseImageManifest, type ContentDescriptor, type ImageManifest } from './manifest.ts';
 import {
   bareType,
   DOCKER_IMAGE_CONFIG,
-  DOCKER_TAR_GZIP,
+  EMPTY_CONFIG,
   FLUX_CONFIG,
-  FLUX_LAYER,
   INDEX_TYPES,
   OCI_IMAGE_CONFIG,
-  OCI_TAR,
-  OCI_TAR_GZIP,
-  OCI_TAR_ZSTD,
   PROGRAM_ARTIFACT,
-  PROGRAM_LAYER,
-  TITLE,
 } from './media-types.ts';
-import type { Descriptor } from './port.ts';
 
-export type Compression = 'none' | 'gzip' | 'zstd';
+/** What of an artifact is used: the parts of a stack's source that change the tree. */
+export interface Selection {
+  /** Only the first layer of exactly this type. */
+  layerSelector?: { mediaType: string };
+  /** Folder of a container image. */
+  imagePath?: string;
+  /** gitignore lines. */
+  ignore?: string;
+}
 
-/** How a layer becomes part of the program's folder. */
-export type ProgramLayer =
-  | { type: 'archive'; descriptor: Descriptor; compression: Compression; unpackedDigest?: string }
-  | { type: 'file'; descriptor: Descriptor; path: string };
+/** A manifest that holds a program. */
+export interface ProgramArtifact {
+  type: 'program';
+  format: 'plumbline' | 'flux' | 'generic' | 'image';
+  /** `image`: applied one over the other, deletions among them, and only `imagePath` is kept. */
+  layers: ProgramLayer[];
+  parts: PartLayer[];
+  annotations: Record<string, string>;
+}
 
 /** What a manifest turned out to be. */
 export type Artifact =
-  | {
-      type: 'program';
-      format: 'plumbline' | 'flux' | 'generic';
-      layers: ProgramLayer[];
-      annotations: Record<string, string>;
-    }
+  | ProgramArtifact
   /** An index that points to the one manifest to look at instead. */
-  | { type: 'index'; descriptor: Descriptor; annotations: Record<string, string> };
+  | { type: 'index'; descriptor: ContentDescriptor; annotations: Record<string, string> };
 
-const COMPRESSIONS: Readonly<Record<string, Compression>> = {
-  [OCI_TAR]: 'none',
-  [OCI_TAR_GZIP]: 'gzip',
-  [OCI_TAR_ZSTD]: 'zstd',
-  [DOCKER_TAR_GZIP]: 'gzip',
-  [FLUX_LAYER]: 'gzip',
-  [PROGRAM_LAYER]: 'gzip',
-};
-
-/** Things that people push by mistake, by a part of their artifact or config type. */
+/** Things that people push by mistake, by a part of their artifact, config or layer type. */
 const KNOWN_OTHERS: ReadonlyArray<[RegExp, string]> = [
   [/helm/, 'a Helm chart'],
   [/cosign|sigstore|dsse/, 'a signature or attestation'],
   [/notary/, 'a Notation signature'],
   [/in-toto/, 'an attestation'],
-  [/spdx|cyclonedx|sbom/, 'a bill of materials'],
+  [/spdx|cyclonedx|sbom|syft/, 'a bill of materials'],
   [/wasm/, 'a WebAssembly module'],
   [/docker\.plugin/, 'a Docker plugin'],
+  [/openpolicyagent/, 'a bundle of the Open Policy Agent'],
+  [/cnab/, 'a CNAB bundle'],
+  [/devcontainer/, 'a development container'],
+  [/\.model|ollama|modelpack/, 'a machine-learning model'],
+  [/opentofu|terraform/, 'an OpenTofu or Terraform package'],
+  [/nondistributable|rootfs\.foreign/, 'an image with layers that may not be distributed'],
 ];
 
-/** ORAS annotations (oras-go content/file): whether a layer is a folder, and the digest of its tar. */
-const UNPACK = 'io.deis.oras.content.unpack';
-const UNPACKED_DIGEST = 'io.deis.oras.content.digest';
-
-const HOW_TO = 'push a program with `plumb push`, `flux push artifact` or `oras push`';
-
-function refuse(what: string, why: string) {
-  return stalled('ArtifactInvalid', `${what} ${why}; ${HOW_TO}`);
-}
+const MAX_LISTED = 10;
 
 function knownOther(types: Array<string | undefined>): string | undefined {
   return KNOWN_OTHERS.find(([pattern]) => types.some((type) => type !== undefined && pattern.test(type)))?.[1];
 }
 
-function archive(layer: ContentDescriptor, compression: Compression): ProgramLayer {
-  const unpackedDigest = layer.annotations?.[UNPACKED_DIGEST];
-  return {
-    type: 'archive',
-    descriptor: layer,
-    compression,
-    ...(unpackedDigest === undefined ? {} : { unpackedDigest }),
-  };
+/** The layers the rest looks at: all, or the one that was asked for. */
+function selected(manifest: ImageManifest, selection: Selection, what: string): ContentDescriptor[] {
+  const wanted = selection.layerSelector?.mediaType;
+  if (wanted === undefined) return manifest.layers;
+  const layer = manifest.layers.find((each) => each.mediaType === wanted);
+  if (layer !== undefined) return [layer];
+  const found = manifest.layers.map((each) => each.mediaType).join(', ') || 'none';
+  throw stalled(
+    'ArtifactInvalid',
+    `${what} has no layer of type ${wanted}, which spec.source.layerSelector asks for, it has: ${found}; correct the selector or push that layer`,
+  );
 }
 
-/**
- * ORAS gives every plain file the type of a tar unless told otherwise, so a title without the unpack mark is a file,
- * except where its type or name says that it is an archive after all.
- */
-function genericLayer(layer: ContentDescriptor, what: string): ProgramLayer {
-  const compression = COMPRESSIONS[layer.mediaType];
-  const title = layer.annotations?.[TITLE];
-  const isFolder = layer.annotations?.[UNPACK] === 'true';
-  const isFile = title !== undefined && !isFolder && (compression === undefined || compression === 'none');
-  if (isFile && !(compression === 'none' && title.endsWith('.tar'))) {
-    return { type: 'file', descriptor: layer, path: title };
+type Contents = Omit<ProgramArtifact, 'type' | 'annotations'>;
+
+/** A layer a person named by its type needs no type we know. */
+function selectedLayer(layer: ContentDescriptor, what: string): ProgramLayer {
+  const isKnown = compressionOf(layer.mediaType) !== undefined || layer.annotations !== undefined;
+  return isKnown ? genericLayer(layer, what) : archiveLayer(layer, 'none', what);
+}
+
+function imageContents(layers: readonly ContentDescriptor[], selection: Selection, what: string): Contents {
+  if (selection.imagePath === undefined && selection.layerSelector === undefined) {
+    throw refuseArtifact(
+      what,
+      `is a container image of ${layers.length} layers; name the folder of the image that holds the program in spec.source.imagePath, such as /program`,
+      'or',
+    );
   }
-  if (compression === undefined)
-    throw refuse(what, `holds a layer of type ${layer.mediaType}, which is no archive of files`);
-  return archive(layer, compression);
+  const archives = layers.map((layer) => archiveLayer(layer, compressionOf(layer.mediaType) ?? 'none', what));
+  return { format: selection.imagePath === undefined ? 'generic' : 'image', layers: archives, parts: [] };
 }
 
-/** The one layer of a format that has exactly one. */
-function onlyLayer(manifest: ImageManifest, mediaType: string, what: string): ProgramLayer {
-  const [layer, ...more] = manifest.layers;
-  if (layer === undefined || more.length > 0 || layer.mediaType !== mediaType) {
-    const found = manifest.layers.map((each) => each.mediaType).join(', ') || 'none';
-    throw refuse(what, `must hold one layer of type ${mediaType}, it holds: ${found}`);
-  }
-  return archive(layer, COMPRESSIONS[mediaType] ?? 'none');
+function otherContents(manifest: ImageManifest, layers: ContentDescriptor[], selection: Selection, what: string) {
+  if (selection.layerSelector !== undefined) return layers.map((layer) => selectedLayer(layer, what));
+  if (bareType(manifest.config.mediaType) === FLUX_CONFIG) return [fluxLayer(layers, what)];
+  return layers.map((layer) => genericLayer(layer, what));
 }
 
-function programOf(
-  manifest: ImageManifest,
-  what: string,
-): { format: 'plumbline' | 'flux' | 'generic'; layers: ProgramLayer[] } {
-  const configType = bareType(manifest.config.mediaType);
-  const type = manifest.artifactType ?? configType;
+function contentsOf(manifest: ImageManifest, selection: Selection, what: string): Contents {
+  const configType = bareType(manifest.config.mediaType) ?? '';
   const other = knownOther([manifest.artifactType, configType, ...manifest.layers.map((layer) => layer.mediaType)]);
-  if (other !== undefined) throw refuse(what, `is ${other}, not a Pulumi program`);
+  if (other !== undefined) throw refuseArtifact(what, `is ${other}, not a Pulumi program`);
   if (manifest.layers.some((layer) => layer.urls !== undefined && layer.urls.length > 0)) {
-    throw refuse(what, 'has a layer that lives elsewhere (urls), which is never fetched');
+    throw refuseArtifact(what, 'has a layer that lives elsewhere (urls), which is never fetched');
   }
-  if (type === PROGRAM_ARTIFACT) return { format: 'plumbline', layers: [onlyLayer(manifest, PROGRAM_LAYER, what)] };
-  if (configType === FLUX_CONFIG) return { format: 'flux', layers: [onlyLayer(manifest, FLUX_LAYER, what)] };
-  const isImage = configType === OCI_IMAGE_CONFIG || configType === DOCKER_IMAGE_CONFIG;
-  if (isImage && manifest.layers.length !== 1) {
-    throw refuse(what, `is a container image of ${manifest.layers.length} layers, not a Pulumi program`);
+  const layers = selected(manifest, selection, what).filter((layer) => layer.mediaType !== EMPTY_CONFIG);
+  const type = manifest.artifactType ?? configType;
+  if (type === OCI_IMAGE_CONFIG || type === DOCKER_IMAGE_CONFIG) return imageContents(layers, selection, what);
+  if (selection.imagePath !== undefined) {
+    throw stalled(
+      'ArtifactInvalid',
+      `spec.source.imagePath is for container images and ${what} is of type ${type}; remove it, or name a folder in spec.source.path`,
+    );
   }
-  if (manifest.layers.length === 0) throw refuse(what, 'has no layers');
-  return { format: 'generic', layers: manifest.layers.map((layer) => genericLayer(layer, what)) };
+  if (type === PROGRAM_ARTIFACT && selection.layerSelector === undefined) {
+    const { program, parts } = ownLayers(layers, what);
+    return { format: 'plumbline', layers: [program], parts };
+  }
+  if (layers.length === 0) throw refuseArtifact(what, 'has no layers');
+  const format = configType === FLUX_CONFIG ? 'flux' : 'generic';
+  return { format, layers: otherContents(manifest, layers, selection, what), parts: [] };
 }
 
 /** BuildKit adds attestations to an index as manifests for no platform (attestation-storage.md). */
@@ -132,20 +131,46 @@ function isAttestation(entry: ContentDescriptor): boolean {
   return entry.annotations?.['vnd.docker.reference.type'] !== undefined || entry.platform?.os === 'unknown';
 }
 
+function sayCandidate({ digest, platform, artifactType, mediaType }: ContentDescriptor): string {
+  const { os = '', architecture = '' } = platform ?? {};
+  return `${digest} (${os === '' ? (artifactType ?? mediaType) : `${os}/${architecture}`})`;
+}
+
 /**
- * Decides what a manifest holds and which layers make the program; pure, nothing is fetched. `what` names the artifact.
- * @throws ReconcileError stalled ArtifactInvalid, naming what was pushed instead of a program
+ * The one manifest an index stands for, attestations passed over; undefined for a manifest that is no index.
+ * @throws ReconcileError stalled ArtifactInvalid, listing the candidates
  */
-export function readArtifact(manifest: { bytes: Buffer; mediaType: string }, what: string): Artifact {
-  if (!INDEX_TYPES.has(manifest.mediaType)) {
-    const parsed = parseImageManifest(manifest.bytes, what);
-    return { type: 'program', ...programOf(parsed, what), annotations: parsed.annotations ?? {} };
-  }
+export function onlyCandidate(
+  manifest: { bytes: Buffer; mediaType: string },
+  what: string,
+): Extract<Artifact, { type: 'index' }> | undefined {
+  if (!INDEX_TYPES.has(manifest.mediaType)) return undefined;
   const index = parseImageIndex(manifest.bytes, what);
   const candidates = index.manifests.filter((entry) => !isAttestation(entry));
   const [only, ...more] = candidates;
   if (only === undefined || more.length > 0) {
-    throw refuse(what, `is an index of ${candidates.length} manifests and a program is exactly one`);
+    const listed = candidates.slice(0, MAX_LISTED).map(sayCandidate).join(', ');
+    const choice = listed === '' ? '' : `; name one of these in spec.source.ref.digest: ${listed}`;
+    throw refuseArtifact(
+      what,
+      `is an index of ${candidates.length} manifests and a program is exactly one${choice}`,
+      choice === '' ? undefined : 'or',
+    );
   }
   return { type: 'index', descriptor: only, annotations: index.annotations ?? {} };
+}
+
+/**
+ * Decides what a manifest holds and which layers make the program; pure, nothing is fetched. `what` names the artifact.
+ * @throws ReconcileError stalled ArtifactInvalid, naming what was pushed instead of a program
+ */
+export function readArtifact(
+  manifest: { bytes: Buffer; mediaType: string },
+  what: string,
+  selection: Selection = {},
+): Artifact {
+  const index = onlyCandidate(manifest, what);
+  if (index !== undefined) return index;
+  const parsed = parseImageManifest(manifest.bytes, what);
+  return { type: 'program', ...contentsOf(parsed, selection, what), annotations: parsed.annotations ?? {} };
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { field, parseJson } from './body.ts';
+import { RECORD } from './cache-record.ts';
 
 interface Candidate {
   path: string;
@@ -24,14 +25,19 @@ async function unlessGone<T>(promise: Promise<T>): Promise<T | undefined> {
 }
 
 async function inspect(path: string): Promise<Candidate | undefined> {
-  const [info, record] = await Promise.all([unlessGone(stat(path)), unlessGone(readFile(join(path, 'artifact.json')))]);
+  const [info, record] = await Promise.all([unlessGone(stat(path)), unlessGone(readFile(join(path, RECORD)))]);
   if (info === undefined || record === undefined) return undefined;
   const bytes = Number(field(parseJson(record), 'unpackedBytes') ?? 0);
   return { path, bytes, usedAt: info.mtimeMs };
 }
 
-/** Takes an entry away by name first, so that nobody finds half of it; put back if it was asked for in that moment. */
+/**
+ * Takes an entry away by name first, so that nobody finds half of it. Not if it was asked for since it was looked at; put
+ * back if it was asked for in that very moment.
+ */
 async function remove(candidate: Candidate): Promise<boolean> {
+  const before = await unlessGone(stat(candidate.path));
+  if (before === undefined || before.mtimeMs !== candidate.usedAt) return false;
   const aside = join(candidate.path, '..', `.tmp-${randomUUID()}`);
   if ((await unlessGone(rename(candidate.path, aside).then(() => true))) === undefined) return false;
   const info = await stat(aside);

@@ -83,6 +83,7 @@ describe('fetchArtifact', () => {
     expect(first).toEqual({
       dir: join(dir, 'shop', digest.replace(':', '-'), 'tree'),
       annotations: { 'org.opencontainers.image.revision': 'main@sha1:abc' },
+      parts: {},
       cached: false,
     });
     expect(await readFile(join(first.dir, 'Pulumi.yaml'), 'utf8')).toContain('name: shop');

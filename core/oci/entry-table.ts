@@ -1,15 +1,8 @@
-import { stalled, type ReconcileError } from '#core/domain/errors.ts';
+import { foldedKey, splitName, unpackRefused } from './entry-name.ts';
+import { createEntryCounter, createEntrySet, type Entry, type Removed } from './entry-set.ts';
 import type { ArtifactLimits } from './limits.ts';
 
-const MAX_NAME_BYTES = 255;
 const MAX_LINK_HOPS = 40;
-
-type Kind = 'file' | 'directory' | 'symlink';
-interface Entry {
-  path: string;
-  kind: Kind;
-  target: string;
-}
 
 /**
  * Names of an archive that is being unpacked, kept in memory: whether a path may be written is decided here alone, never
@@ -20,41 +13,17 @@ export interface EntryTable {
   addDirectory(name: string): string | undefined;
   addFile(name: string): string;
   addSymlink(name: string, target: string): string;
+  /** From here on, entries may take the place of earlier ones, as in the layers of an image. */
+  nextLayer(): void;
+  /** Forgets what an earlier layer has where this one puts `path`: a file goes for a folder, all of a folder for a file. */
+  replace(path: string, isDirectory: boolean): Removed[];
+  /**
+   * Forgets what earlier layers have at `path` and below it (`childrenOnly`: only below); what the present layer has stays.
+   * Root: the empty text. In the order in which it may be removed.
+   */
+  remove(path: string, childrenOnly: boolean): Removed[];
   /** Links with their targets, each followed through all others; call it once everything is added. */
   links(): Array<{ path: string; target: string }>;
-}
-
-/** Why an entry is never unpacked, as a ReconcileError that stalls. */
-export function unpackRefused(name: string, why: string): ReconcileError {
-  const shown = JSON.stringify(name.length > 120 ? `${name.slice(0, 120)}…` : name);
-  return stalled(
-    'UnpackRefused',
-    `the archive holds ${shown}, ${why}; nothing of it was used. Take it out and push again`,
-  );
-}
-
-/** Two names that one file system or another takes for the same. */
-function foldedKey(path: string): string {
-  return path.normalize('NFC').toUpperCase().toLowerCase();
-}
-
-function splitName(name: string, limits: ArtifactLimits): string[] {
-  if (name === '') throw unpackRefused(name, 'which has no name');
-  if (name.startsWith('/')) throw unpackRefused(name, 'which is an absolute path');
-  if (name.includes('\\')) throw unpackRefused(name, 'which has a backslash in its name');
-  // U+FFFD stands for bytes that are no UTF-8
-  if (/[\p{Cc}\uFFFD]/u.test(name))
-    throw unpackRefused(name, 'which has a control character or broken text in its name');
-  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..')) throw unpackRefused(name, 'which leads out of the folder');
-  if (parts.length > limits.maxDepth) throw unpackRefused(name, `which is deeper than ${limits.maxDepth} folders`);
-  if (Buffer.byteLength(parts.join('/')) > limits.maxPathBytes) {
-    throw unpackRefused(name, `whose path is longer than ${limits.maxPathBytes} bytes`);
-  }
-  if (parts.some((part) => Buffer.byteLength(part) > MAX_NAME_BYTES)) {
-    throw unpackRefused(name, `which has a name longer than ${MAX_NAME_BYTES} bytes`);
-  }
-  return parts;
 }
 
 function checkTarget(name: string, target: string, limits: ArtifactLimits): void {
@@ -87,50 +56,22 @@ function assertInside(link: Entry, entries: ReadonlyMap<string, Entry>): void {
   }
 }
 
-/** An empty table for one unpacking, which may take several archives. */
-export function createEntryTable(limits: ArtifactLimits): EntryTable {
-  const entries = new Map<string, Entry>();
+/** An empty table for one folder, which may take several archives. */
+export function createEntryTable(limits: ArtifactLimits, counter = createEntryCounter(limits)): EntryTable {
+  const entries = createEntrySet(counter);
 
-  function put(entry: Entry): void {
-    if (entries.size >= limits.maxEntries) {
-      throw stalled(
-        'ArtifactTooLarge',
-        `the archive holds more than the allowed ${limits.maxEntries} files and folders; leave some out with .sourceignore and push again, or raise PLUMBLINE_MAX_ENTRIES of the worker`,
-      );
-    }
-    entries.set(foldedKey(entry.path), entry);
-  }
-
-  function ensureDirectory(path: string): void {
-    const met = entries.get(foldedKey(path));
-    if (met === undefined) return put({ path, kind: 'directory', target: '' });
-    if (met.path !== path) throw unpackRefused(path, `which differs from ${JSON.stringify(met.path)} only by case`);
-    if (met.kind !== 'directory') throw unpackRefused(path, `which is a folder here and a ${met.kind} before`);
-  }
-
-  function ensureParents(parts: string[]): void {
-    for (let depth = 1; depth < parts.length; depth += 1) ensureDirectory(parts.slice(0, depth).join('/'));
-  }
-
-  function addLeaf(name: string, kind: Kind, target: string): string {
-    const parts = splitName(name, limits);
-    const path = parts.join('/');
+  function addLeaf(name: string, kind: 'file' | 'symlink', target: string): string {
+    const path = splitName(name, limits).join('/');
     if (path === '') throw unpackRefused(name, 'which would replace the folder itself');
-    ensureParents(parts);
-    const met = entries.get(foldedKey(path));
-    if (met?.path === path) throw unpackRefused(name, 'which is in it twice');
-    if (met !== undefined) throw unpackRefused(name, `which differs from ${JSON.stringify(met.path)} only by case`);
-    put({ path, kind, target });
+    entries.addLeaf(path, kind, target);
     return path;
   }
 
   return {
     addDirectory(name) {
-      const parts = splitName(name, limits);
-      if (parts.length === 0) return undefined;
-      ensureParents(parts);
-      const path = parts.join('/');
-      ensureDirectory(path);
+      const path = splitName(name, limits).join('/');
+      if (path === '') return undefined;
+      entries.addDirectory(path);
       return path;
     },
     addFile: (name) => addLeaf(name, 'file', ''),
@@ -138,9 +79,12 @@ export function createEntryTable(limits: ArtifactLimits): EntryTable {
       checkTarget(name, target, limits);
       return addLeaf(name, 'symlink', target);
     },
+    nextLayer: entries.nextLayer,
+    replace: entries.replace,
+    remove: entries.remove,
     links() {
-      const links = [...entries.values()].filter((entry) => entry.kind === 'symlink');
-      for (const link of links) assertInside(link, entries);
+      const links = entries.all().filter((entry) => entry.kind === 'symlink');
+      for (const link of links) assertInside(link, entries.byKey);
       return links.map(({ path, target }) => ({ path, target }));
     },
   };

@@ -23,11 +23,17 @@ describe('parseIgnore', () => {
     ['a?c', 'a/c', false, false],
     ['*.ts\n!keep.ts', 'keep.ts', false, false],
     ['*.ts\n!keep.ts', 'drop.ts', false, true],
-    ['# a\n\n  a  ', 'a', false, true],
+    ['# a\n\na  ', 'a', false, true],
+    ['\\#a', '#a', false, true],
+    ['*.[ch]', 'a.c', false, true],
+    ['A', 'a', false, false],
+    ['a\r\nb', 'a', false, true],
+    ['a/\n!a/keep', 'a/keep', false, true],
+    ['a/*\n!a/keep', 'a/keep', false, false],
     ['a+(b)', 'a+(b)', false, true],
     ['a.b', 'axb', false, false],
   ])('%j of %s (folder: %s): %s', (text, path, isDirectory, expected) => {
-    expect(parseIgnore(text)(path, isDirectory)).toBe(expected);
+    expect(parseIgnore(text, 'it')(path, isDirectory)).toBe(expected);
   });
 
   it.each<[string, boolean, boolean]>([
@@ -43,6 +49,15 @@ describe('parseIgnore', () => {
     ['.gitignore', false, false],
     ['index.ts', false, false],
   ])('by default %s (folder: %s) is left out: %s', (path, isDirectory, expected) => {
-    expect(parseIgnore(DEFAULT_IGNORE)(path, isDirectory)).toBe(expected);
+    expect(parseIgnore(DEFAULT_IGNORE, 'it')(path, isDirectory)).toBe(expected);
   });
+
+  it.each([['**/a/**/a/**/a/**/b'], ['*a*a*a*a*b'], ['x\n'.repeat(1_001)], ['x'.repeat(65 * 1024)]])(
+    'refuses what would take too long: %#',
+    (text) => {
+      expect(() => parseIgnore(text, 'spec.source.ignore')).toThrow(
+        expect.objectContaining({ reason: 'SpecInvalid', message: expect.stringContaining('spec.source.ignore') }),
+      );
+    },
+  );
 });

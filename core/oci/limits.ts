@@ -1,3 +1,6 @@
+import type { ArtifactCaps } from '#core/domain/manifest.ts';
+import type { Static } from 'typebox';
+
 /** What an artifact may cost before it is refused. */
 export interface ArtifactLimits {
   /** Bytes of all layers as they are stored. */
@@ -25,3 +28,29 @@ export const DEFAULT_LIMITS: ArtifactLimits = {
   maxDepth: 64,
   maxRatio: 200,
 };
+
+/** The caps of a tenant's spec as limits; what it does not say is left to the worker. */
+export function tenantLimits(caps: Static<typeof ArtifactCaps>): Partial<ArtifactLimits> {
+  const { maxArtifactMb, maxUnpackedMb, maxEntries, maxDepth, maxRatio } = caps;
+  return {
+    ...(maxArtifactMb === undefined ? {} : { maxCompressedBytes: maxArtifactMb * MIB }),
+    ...(maxUnpackedMb === undefined ? {} : { maxUnpackedBytes: maxUnpackedMb * MIB }),
+    ...(maxEntries === undefined ? {} : { maxEntries }),
+    ...(maxDepth === undefined ? {} : { maxDepth }),
+    ...(maxRatio === undefined ? {} : { maxRatio }),
+  };
+}
+
+/** The lower of each limit: a tenant's caps are never above those of the worker. */
+export function lowerLimits(limits: ArtifactLimits, caps: Partial<ArtifactLimits>): ArtifactLimits {
+  const lower = (name: keyof ArtifactLimits) => Math.min(limits[name], caps[name] ?? limits[name]);
+  return {
+    maxCompressedBytes: lower('maxCompressedBytes'),
+    maxUnpackedBytes: lower('maxUnpackedBytes'),
+    maxFileBytes: lower('maxFileBytes'),
+    maxEntries: lower('maxEntries'),
+    maxPathBytes: lower('maxPathBytes'),
+    maxDepth: lower('maxDepth'),
+    maxRatio: lower('maxRatio'),
+  };
+}

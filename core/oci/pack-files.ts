@@ -1,19 +1,15 @@
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stalled } from '#core/domain/errors.ts';
-import { DEFAULT_IGNORE, parseIgnore, type Ignore } from './ignore.ts';
+import { DEFAULT_IGNORE, IGNORE_FILE, parseIgnore, type Ignore } from './ignore.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
+import { readIgnoreFile } from './prune.ts';
 
 /** One file or link of a program; paths are relative with `/`. */
 export interface ProgramFile {
   path: string;
   type: 'file' | 'symlink';
   executable: boolean;
-}
-
-async function readIgnore(dir: string): Promise<Ignore> {
-  const own = await readFile(join(dir, '.sourceignore'), 'utf8').catch(() => '');
-  return parseIgnore(`${DEFAULT_IGNORE}\n${own}`);
 }
 
 async function walk(dir: string, prefix: string, ignore: Ignore, found: ProgramFile[]): Promise<void> {
@@ -53,6 +49,6 @@ async function describe(dir: string, path: string, isFile: boolean): Promise<Pro
  */
 export async function listProgram(dir: string): Promise<ProgramFile[]> {
   const found: ProgramFile[] = [];
-  await walk(dir, '', await readIgnore(dir), found);
+  await walk(dir, '', parseIgnore(`${DEFAULT_IGNORE}\n${await readIgnoreFile(dir)}`, IGNORE_FILE), found);
   return found.toSorted((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));
 }

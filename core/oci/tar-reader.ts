@@ -1,9 +1,10 @@
-import { Readable, type Duplex } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { createGunzip, createZstdDecompress, type Gunzip, type ZstdDecompress } from 'node:zlib';
 import { extract, type Header } from 'tar-stream';
 import { ReconcileError, stalled, unreachable } from '#core/domain/errors.ts';
-import type { Compression } from './artifact.ts';
+import type { Compression } from './artifact-layers.ts';
+import { createTarGuard } from './tar-guard.ts';
 
 /** An entry as tar-stream hands it out; null where the entry has no such thing, whatever its types say. */
 export interface TarEntry extends AsyncIterable<unknown> {
@@ -18,9 +19,11 @@ export interface ArchiveSource {
   compression: Compression;
   /** Digest of the tar itself, where the artifact states one. */
   unpackedDigest?: string;
+  /** Folder that every entry must lie in, where the artifact states one. */
+  prefix?: string;
 }
 
-function decompressor(compression: Compression): Duplex | undefined {
+function decompressor(compression: Compression): Gunzip | ZstdDecompress | undefined {
   switch (compression) {
     case 'none':
       return undefined;
@@ -33,7 +36,18 @@ function decompressor(compression: Compression): Duplex | undefined {
   }
 }
 
-/** Feeds a tar to `addEntry`, entry by entry; the first error of either side ends both and is the one thrown. */
+/** What a decompressor leaves unread behind its end, it would pass over without a word. */
+async function* counted(bytes: AsyncIterable<Uint8Array>, counter: { bytes: number }) {
+  for await (const chunk of bytes) {
+    counter.bytes += chunk.byteLength;
+    yield chunk;
+  }
+}
+
+/**
+ * Feeds a tar to `addEntry`, entry by entry; the first error of either side ends both and is the one thrown.
+ * @throws ReconcileError stalled ArtifactInvalid for what is no tar, or one with data behind its end
+ */
 export async function readTar(
   source: ArchiveSource,
   tap: (bytes: AsyncIterable<Uint8Array>) => AsyncGenerator<Uint8Array, void>,
@@ -42,16 +56,23 @@ export async function readTar(
 ): Promise<void> {
   const extractor = extract();
   const inflater = decompressor(source.compression);
-  const input = Readable.from(source.bytes);
+  const guard = createTarGuard();
+  const given = { bytes: 0 };
+  const input = Readable.from(counted(source.bytes, given));
+  const guarded = (bytes: AsyncIterable<Uint8Array>) => guard.pass(tap(bytes));
   const feeding =
     inflater === undefined
-      ? pipeline(input, tap, extractor, { signal })
-      : pipeline(input, inflater, tap, extractor, { signal });
+      ? pipeline(input, guarded, extractor, { signal })
+      : pipeline(input, inflater, guarded, extractor, { signal });
   // Kept from being unhandled while the entries are read; it is awaited below.
   const fed = Promise.allSettled([feeding]);
   try {
-    for await (const entry of extractor) await addEntry(entry);
+    for await (const entry of extractor) {
+      if (entry.header.size !== guard.nextSize()) throw new Error('an entry has two sizes');
+      await addEntry(entry);
+    }
     await feeding;
+    if (inflater !== undefined && inflater.bytesWritten !== given.bytes) throw new Error('data behind its end');
   } catch (error) {
     extractor.destroy();
     const [outcome] = await fed;

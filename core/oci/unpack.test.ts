@@ -4,7 +4,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ReconcileError } from '#core/domain/errors.ts';
-import type { Compression } from './artifact.ts';
+import type { Compression } from './artifact-layers.ts';
 import { digestOf } from './digest.ts';
 import { DEFAULT_LIMITS, type ArtifactLimits } from './limits.ts';
 import { makeFolder, makeTar, type TarItem } from './test-tar.ts';
