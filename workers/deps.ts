@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely';
 import type { Logger } from 'pino';
 import type { Config } from '#core/config.ts';
 import type { Engine } from '#core/engine/port.ts';
-import type { ArtifactStore } from '#core/oci/cache.ts';
+import type { ArtifactStore, FetchedArtifact } from '#core/oci/cache.ts';
 import type { RegistryCredentials, Source } from '#core/oci/port.ts';
 import type { Ring } from '#core/queue.ts';
 import type { MasterKey } from '#core/secrets.ts';
@@ -19,6 +19,8 @@ export type Dependencies = (request: {
   tenant: string;
   runId: string;
   programDir: string;
+  /** What the artifact brings along; it is used as it is, and nothing is downloaded in its place. */
+  parts: FetchedArtifact['parts'];
   signal: AbortSignal;
 }) => Promise<{ digest: string; nodeModules: string | undefined; plugins: string | undefined }>;
 

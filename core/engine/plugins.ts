@@ -64,8 +64,8 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /** The engine leaves `.partial` beside a plugin until it is whole. */
-async function isInstalled(home: string, { name, version }: RequiredPlugin): Promise<boolean> {
-  const dir = join(home, 'plugins', `resource-${name}-${version}`);
+async function isInstalled(plugins: string, { name, version }: RequiredPlugin): Promise<boolean> {
+  const dir = join(plugins, `resource-${name}-${version}`);
   return (await exists(dir)) && !(await exists(`${dir}.partial`));
 }
 
@@ -89,7 +89,7 @@ async function install(options: PluginOptions, home: string, plugin: RequiredPlu
     signal,
     timeoutMs,
   });
-  if (result.code === 0 && (await isInstalled(home, plugin))) return;
+  if (result.code === 0 && (await isInstalled(join(home, 'plugins'), plugin))) return;
   const said =
     result.stderr.split('\n').findLast((line) => /^(error|warning): /.test(line)) ?? `exit code ${result.code}`;
   throw stalled(
@@ -108,12 +108,29 @@ export async function ensurePlugins(options: PluginOptions): Promise<string | un
   const { plugins, cacheDir, signal } = options;
   if (plugins.length === 0) return undefined;
   const home = homeOf(cacheDir, plugins);
-  await mkdir(join(home, 'plugins'), { recursive: true, mode: 0o700 });
+  const folder = join(home, 'plugins');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   for (const plugin of plugins) {
-    if (await isInstalled(home, plugin)) continue;
+    if (await isInstalled(folder, plugin)) continue;
     await singleFlight(`${home}.lock`, signal, async () => {
-      if (!(await isInstalled(home, plugin))) await install(options, home, plugin);
+      if (!(await isInstalled(join(home, 'plugins'), plugin))) await install(options, home, plugin);
     });
   }
-  return join(home, 'plugins');
+  return folder;
+}
+
+/**
+ * Holds the plugins an artifact brings along to what its packages ask for; nothing is ever downloaded beside them.
+ * @throws ReconcileError(stalled, PluginUnavailable) naming what is missing
+ */
+export async function requireBundled(folder: string, plugins: readonly RequiredPlugin[]): Promise<void> {
+  const missing: string[] = [];
+  for (const plugin of plugins) {
+    if (!(await isInstalled(folder, plugin))) missing.push(`${plugin.name} ${plugin.version}`);
+  }
+  if (missing.length === 0) return;
+  throw stalled(
+    'PluginUnavailable',
+    `the artifact brings its provider plugins along, but not ${missing.join(', ')}; install them (pulumi plugin install resource NAME VERSION) and push again --with-plugins`,
+  );
 }

@@ -24,6 +24,7 @@ export async function warmDependencies(toolchain: Toolchain, signal: AbortSignal
       tenant: 'default',
       runId: 'warm',
       programDir: await writeFirstVersion(join(dir, 'program')),
+      parts: {},
       signal,
     });
   } finally {

@@ -1,12 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { cp, mkdir, rm, symlink, access } from 'node:fs/promises';
-import { join, resolve, sep } from 'node:path';
+import { cp, mkdir, rm, stat, symlink } from 'node:fs/promises';
+import { join, relative, resolve, sep } from 'node:path';
 import { stalled } from '#core/domain/errors.ts';
+import type { StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import { runFolders } from '#core/engine/environment.ts';
 import { readProject } from '#core/engine/project.ts';
+import type { FetchedArtifact } from '#core/oci/cache.ts';
+import { IGNORE_FILE } from '#core/oci/ignore.ts';
+import { tenantLimits } from '#core/oci/limits.ts';
+import { ignoreOf } from '#core/oci/prune.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
+import { getTenant } from '#core/store/tenants.ts';
 import type { WorkerDeps } from '../deps.ts';
 import { runLog } from '../log.ts';
 import { sourceRegistry } from './resolve.ts';
@@ -21,23 +27,51 @@ export interface Workspace {
   readOnlyDirs: string[];
 }
 
-/** Pulls the run's artifact into the cache, by digest, and returns the folder it was unpacked to. */
+/**
+ * Pulls the run's artifact into the cache, by digest, and returns what it was unpacked to. Whoever runs a program from it
+ * asks `requireTrust` first.
+ */
 export async function fetchProgram(
   deps: WorkerDeps,
   stack: StackRow,
   run: RunRow,
   signal: AbortSignal,
-): Promise<string> {
+): Promise<FetchedArtifact> {
+  const { source } = run.spec;
+  const { layerSelector, imagePath, ignore } = source;
   const registry = await sourceRegistry(deps, { ...stack, spec: run.spec });
-  const repository = parseRepository(run.spec.source.repository);
-  const artifact = await deps.artifacts.fetchArtifact({
+  const tenant = await getTenant(deps.db, stack.tenant);
+  return await deps.artifacts.fetchArtifact({
     tenant: stack.tenant,
     client: registry,
-    repository,
+    repository: parseRepository(source.repository),
     digest: run.digest,
+    selection: {
+      ...(layerSelector === undefined ? {} : { layerSelector }),
+      ...(imagePath === undefined ? {} : { imagePath }),
+      ...(ignore === undefined ? {} : { ignore }),
+    },
+    limits: tenantLimits(tenant?.spec.artifacts ?? {}),
     signal,
   });
-  return artifact.dir;
+}
+
+/** @throws ReconcileError stalled SpecInvalid: the folder, or its Pulumi.yaml, is not in the artifact or was left out of it */
+async function requireFolder(tree: string, { path = '.', ignore }: StackSpec['source']): Promise<string> {
+  const folder = programFolder(tree, path);
+  const has = async (name: string) => await stat(join(folder, name)).then(() => true, () => false); // prettier-ignore
+  if (await has('Pulumi.yaml')) return folder;
+  const rules = await ignoreOf(tree, ignore);
+  if (rules?.(join(relative(tree, folder), 'Pulumi.yaml'), false) === true) {
+    throw stalled(
+      'SpecInvalid',
+      `Pulumi.yaml of ${path} is left out by spec.source.ignore or the artifact's ${IGNORE_FILE}; name it there with a leading !`,
+    );
+  }
+  if (!(await has('.'))) {
+    throw stalled('SpecInvalid', `the artifact has no folder ${path}; see spec.source.path`);
+  }
+  return folder;
 }
 
 function programFolder(artifactDir: string, path: string): string {
@@ -57,22 +91,18 @@ async function linkPlugins(runDir: string, plugins: string): Promise<void> {
 async function prepareWorkspace(
   deps: WorkerDeps,
   run: RunRow,
-  artifactDir: string,
+  artifact: FetchedArtifact,
   signal: AbortSignal,
 ): Promise<Workspace> {
-  const source = programFolder(artifactDir, run.spec.source.path ?? '.');
-  const exists = await access(source).then(
-    () => true,
-    () => false,
-  );
-  if (!exists) throw stalled('SpecInvalid', `the artifact has no folder ${run.spec.source.path}; see spec.source.path`);
+  const source = await requireFolder(artifact.dir, run.spec.source);
   const runDir = join(deps.config.dataDir, 'runs', `${run.id}-${randomUUID().slice(0, 8)}`);
   const programDir = join(runDir, 'program');
   await mkdir(runDir, { recursive: true, mode: 0o700 });
   try {
     await cp(source, programDir, { recursive: true, verbatimSymlinks: true });
     const project = await readProject(programDir);
-    const found = await deps.dependencies({ tenant: run.tenant, runId: run.id, programDir, signal });
+    const { parts } = artifact;
+    const found = await deps.dependencies({ tenant: run.tenant, runId: run.id, programDir, parts, signal });
     if (found.nodeModules !== undefined) await symlink(found.nodeModules, join(programDir, 'node_modules'));
     if (found.plugins !== undefined) await linkPlugins(runDir, found.plugins);
     const readOnlyDirs = [found.nodeModules, found.plugins].filter((dir) => dir !== undefined);
@@ -93,16 +123,22 @@ export interface RunScene {
 export async function withWorkspace<T>(
   deps: WorkerDeps,
   run: RunRow,
-  artifactDir: string,
+  artifact: FetchedArtifact,
   signal: AbortSignal,
   act: (scene: RunScene) => Promise<T>,
 ): Promise<T> {
-  const workspace = await prepareWorkspace(deps, run, artifactDir, signal);
-  const log = runLog(deps, run);
+  // The run reads its dependencies where the cache has them.
+  const release = deps.artifacts.hold(artifact);
   try {
-    return await act({ workspace, onOutput: log.write });
+    const workspace = await prepareWorkspace(deps, run, artifact, signal);
+    const log = runLog(deps, run);
+    try {
+      return await act({ workspace, onOutput: log.write });
+    } finally {
+      await log.close();
+      await rm(workspace.runDir, { recursive: true, force: true });
+    }
   } finally {
-    await log.close();
-    await rm(workspace.runDir, { recursive: true, force: true });
+    release();
   }
 }
