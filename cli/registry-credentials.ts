@@ -1,63 +1,55 @@
-import { field } from '#core/oci/body.ts';
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { dockerCredentials, parseDockerConfig, type DockerConfig } from '#core/oci/docker-config.ts';
 import type { RegistryCredentials } from '#core/oci/port.ts';
 import { usage } from './error.ts';
 import type { Environment } from './settings.ts';
 
-/** `config.json` of Docker and its kin. */
-export interface DockerConfig {
-  file: string;
-  content: unknown;
+/** Settings that hold the credentials of a registry. */
+export interface CredentialSettings {
+  username: string;
+  password: string;
 }
 
-/** Names Docker Hub goes by in `auths`. */
-const HUB_KEYS = ['docker.io', 'https://index.docker.io/v1/', 'index.docker.io'];
+export const CREDENTIALS = {
+  username: 'PLUMBLINE_REGISTRY_USERNAME',
+  password: 'PLUMBLINE_REGISTRY_PASSWORD',
+} as const satisfies CredentialSettings;
+/** Of the side a copy reads from, which never gets those of the side it writes to. */
+export const FROM_CREDENTIALS = {
+  username: 'PLUMBLINE_FROM_REGISTRY_USERNAME',
+  password: 'PLUMBLINE_FROM_REGISTRY_PASSWORD',
+} as const satisfies CredentialSettings;
 
-/** An `auths` key as a host: older clients wrote addresses. */
-function hostOf(key: string): string {
-  return key
-    .replace(/^https?:\/\//, '')
-    .replace(/\/(v[12]\/?)?$/, '')
-    .toLowerCase();
-}
-
-function fromAuth(entry: unknown, file: string, host: string): RegistryCredentials | undefined {
-  const auth = field(entry, 'auth');
-  if (typeof auth !== 'string' || auth === '') return undefined;
-  const decoded = Buffer.from(auth, 'base64').toString('utf8');
-  const colon = decoded.indexOf(':');
-  if (colon < 1) throw usage(`the entry for ${host} in ${file} is not user:password in base64; log in again`);
-  return { username: decoded.slice(0, colon), password: decoded.slice(colon + 1) };
+/**
+ * Docker's config.json, where there is one.
+ * @throws ReconcileError stalled SpecInvalid where it cannot be parsed
+ */
+export async function readDockerConfig(env: Environment): Promise<DockerConfig> {
+  const origin = join(env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json');
+  const text = await readFile(origin, 'utf8').catch(() => '');
+  return text === '' ? { origin, content: undefined } : parseDockerConfig(text, origin);
 }
 
 /**
- * Credentials for one registry: PLUMBLINE_REGISTRY_USERNAME and PLUMBLINE_REGISTRY_PASSWORD, else the entry for exactly
- * this host in Docker's `auths`. Undefined: anonymous.
- * @throws CliError when half of them is set, or only a credential helper knows them
+ * Credentials for one registry: the two settings, else Docker's entry for exactly this host. Credential helpers are run
+ * where PLUMBLINE_CREDENTIAL_HELPERS is `on`. Undefined: anonymous.
+ * @throws CliError when half of the settings is set; ReconcileError when only a helper knows them and helpers are off
  */
-export function registryCredentials(
+export async function registryCredentials(
   host: string,
   env: Environment,
   docker: DockerConfig,
-): RegistryCredentials | undefined {
-  const username = env['PLUMBLINE_REGISTRY_USERNAME'] ?? '';
-  const password = env['PLUMBLINE_REGISTRY_PASSWORD'] ?? '';
+  settings: CredentialSettings,
+  signal: AbortSignal,
+): Promise<RegistryCredentials | undefined> {
+  const username = env[settings.username] ?? '';
+  const password = env[settings.password] ?? '';
   if ((username === '') !== (password === '')) {
-    throw usage('set PLUMBLINE_REGISTRY_USERNAME and PLUMBLINE_REGISTRY_PASSWORD together, or neither');
+    throw usage(`set ${settings.username} and ${settings.password} together, or neither`);
   }
   if (username !== '') return { username, password };
-  const auths = field(docker.content, 'auths');
-  const entries = typeof auths === 'object' && auths !== null ? Object.entries(auths) : [];
-  const keys = host === 'docker.io' ? HUB_KEYS : [host];
-  const entry = entries.find(([key]) => keys.includes(key) || keys.includes(hostOf(key)));
-  const found = entry === undefined ? undefined : fromAuth(entry[1], docker.file, host);
-  if (found !== undefined) return found;
-  const helper =
-    field(field(docker.content, 'credHelpers'), host) ??
-    (entry === undefined ? undefined : field(docker.content, 'credsStore'));
-  if (typeof helper === 'string') {
-    throw usage(
-      `the credentials for ${host} are kept by docker-credential-${helper}, which plumb does not run: set PLUMBLINE_REGISTRY_USERNAME and PLUMBLINE_REGISTRY_PASSWORD`,
-    );
-  }
-  return undefined;
+  const helpers = env['PLUMBLINE_CREDENTIAL_HELPERS'] === 'on' ? { environment: env } : 'off';
+  return await dockerCredentials(docker, host, helpers, signal);
 }

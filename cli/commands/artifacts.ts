@@ -1,65 +1,10 @@
-import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import type { Command } from 'commander';
-import { ReconcileError } from '#core/domain/errors.ts';
-import { parseReference, type Reference, type Repository } from '#core/domain/reference.ts';
+import { parseReference, type Reference } from '#core/domain/reference.ts';
 import { readManifest } from '#core/oci/content.ts';
 import { pushProgram } from '#core/oci/pack.ts';
-import { createRegistryClient, type RegistryClient } from '#core/oci/registry-client.ts';
-import { createContext, type Context } from '../context.ts';
-import { failure, usage } from '../error.ts';
-import { registryCredentials, type DockerConfig } from '../registry-credentials.ts';
-
-const PUSH_LIMIT_MS = 10 * 60_000;
-const MAX_CONFIG_BYTES = 1024 * 1024;
-
-interface RegistryFlags {
-  plainHttp?: boolean;
-}
-
-async function dockerConfig(env: Context['env']): Promise<DockerConfig> {
-  const file = join(env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json');
-  const text = await readFile(file, 'utf8').catch(() => '');
-  if (text === '' || text.length > MAX_CONFIG_BYTES) return { file, content: undefined };
-  try {
-    const content: unknown = JSON.parse(text);
-    return { file, content };
-  } catch {
-    throw usage(`${file} is not valid JSON`);
-  }
-}
-
-async function withRegistry<T>(
-  repository: Repository,
-  context: Context,
-  flags: RegistryFlags,
-  act: (client: RegistryClient, signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const found = registryCredentials(repository.host, context.env, await dockerConfig(context.env));
-  const client = createRegistryClient({
-    plainHttpHosts: flags.plainHttp === true ? [repository.host] : [],
-    credentials: () => found,
-    userAgent: 'plumb',
-  });
-  try {
-    return await act(client, AbortSignal.timeout(PUSH_LIMIT_MS));
-  } catch (error) {
-    if (error instanceof ReconcileError && error.reason === 'SourceUnauthorized') {
-      const user = found !== undefined && 'username' in found ? found.username : undefined;
-      const which = user === undefined ? 'wants credentials' : `refused the credentials of ${user}`;
-      throw failure(
-        `the registry ${repository.host} ${which}: set PLUMBLINE_REGISTRY_USERNAME and PLUMBLINE_REGISTRY_PASSWORD, or log in with docker`,
-        error,
-      );
-    }
-    // OpenSSL's words for an answer that is no TLS.
-    if (!(error instanceof Error && error.message.includes('wrong version number'))) throw error;
-    throw usage(`the registry ${repository.host} does not speak HTTPS; reach it by plain HTTP with --plain-http`);
-  } finally {
-    await client.close();
-  }
-}
+import { createContext } from '../context.ts';
+import { usage } from '../error.ts';
+import { withRegistry, type RegistryFlags } from '../registry-access.ts';
 
 function tagOf(reference: Reference, text: string): string {
   if (reference.digest !== undefined) throw usage(`${text}: a push makes the digest; name a tag instead`);

@@ -1,0 +1,62 @@
+import { ReconcileError } from '#core/domain/errors.ts';
+import type { Repository } from '#core/domain/reference.ts';
+import { createRegistryClient, type RegistryClient } from '#core/oci/registry-client.ts';
+import type { Context } from './context.ts';
+import { failure, usage } from './error.ts';
+import { CREDENTIALS, readDockerConfig, registryCredentials, type CredentialSettings } from './registry-credentials.ts';
+
+const LIMIT_MS = 10 * 60_000;
+
+export interface RegistryFlags {
+  plainHttp?: boolean;
+}
+
+export interface RegistryAccess {
+  /** Settings that hold the credentials. */
+  credentials?: CredentialSettings;
+  /** Option that allows plain HTTP, for messages. */
+  plainHttpOption?: string;
+  limitMs?: number;
+}
+
+/**
+ * Works with one registry, with the credentials of the environment or Docker's config; the connections end with it.
+ * @throws CliError that says which setting or option is missing; ReconcileError of the client
+ */
+export async function withRegistry<T>(
+  repository: Repository,
+  context: Pick<Context, 'env'>,
+  flags: RegistryFlags,
+  act: (client: RegistryClient, signal: AbortSignal) => Promise<T>,
+  access: RegistryAccess = {},
+): Promise<T> {
+  const { credentials = CREDENTIALS, plainHttpOption = '--plain-http', limitMs = LIMIT_MS } = access;
+  const { host } = repository;
+  const signal = AbortSignal.timeout(limitMs);
+  const found = await registryCredentials(host, context.env, await readDockerConfig(context.env), credentials, signal);
+  const client = createRegistryClient({
+    plainHttpHosts: flags.plainHttp === true ? [host] : [],
+    credentials: () => found,
+    userAgent: 'plumb',
+  });
+  try {
+    return await act(client, signal);
+  } catch (error) {
+    // A copy has two registries, and only one of them is ours to speak of.
+    if (!(error instanceof ReconcileError && error.message.includes(host))) throw error;
+    if (error.reason === 'SourceUnauthorized') {
+      const user = found !== undefined && 'username' in found ? found.username : undefined;
+      const refused = user === undefined ? 'refused the credentials' : `refused the credentials of ${user}`;
+      const which = found === undefined ? 'wants credentials' : refused;
+      throw failure(
+        `the registry ${host} ${which}: set ${credentials.username} and ${credentials.password}, or log in with docker`,
+        error,
+      );
+    }
+    // OpenSSL's words for an answer that is no TLS.
+    if (!error.message.includes('wrong version number')) throw error;
+    throw usage(`the registry ${host} does not speak HTTPS; reach it by plain HTTP with ${plainHttpOption}`);
+  } finally {
+    await client.close();
+  }
+}
