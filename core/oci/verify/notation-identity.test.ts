@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { formatSubject, isTrustedSubject, parseTrustedIdentity, type Attribute } from './notation-identity.ts';
 
@@ -62,5 +63,20 @@ describe('a subject', () => {
   it('is printed so that nobody can forge attributes or log lines', () => {
     const text = formatSubject(subject('C=US|O=good, O=evil\n|CN=#x '));
     expect(text).toBe('C=US, O=good\\, O\\=evil?, CN=\\#x\\ ');
+  });
+});
+
+describe('a subject as it is printed', () => {
+  const value = fc.string({ minLength: 1, maxLength: 20, unit: 'grapheme' }).filter((text) => !/\p{C}/u.test(text));
+
+  it('is a policy that matches this subject and no other', () => {
+    fc.assert(
+      fc.property(value, value, (name, other) => {
+        const of = (organization: string) => [...subject('C=CH|ST=ZH'), { type: 'O', value: organization }];
+        const trusted = parseTrustedIdentity(`x509.subject: ${formatSubject(of(name))}`);
+        expect(isTrustedSubject(of(name), trusted)).toBe(true);
+        expect(isTrustedSubject(of(other), trusted)).toBe(name === other);
+      }),
+    );
   });
 });
