@@ -2,7 +2,7 @@ import { cp, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parseRepository } from '#core/domain/reference.ts';
 import { contentOf } from '#core/oci/content.ts';
-import { EMPTY_CONFIG, EMPTY_CONFIG_BYTES, OCI_MANIFEST, PROGRAM_LAYER } from '#core/oci/media-types.ts';
+import { EMPTY_CONFIG, EMPTY_CONFIG_BYTES, OCI_MANIFEST } from '#core/oci/media-types.ts';
 import { packProgram } from '#core/oci/pack.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
 
@@ -52,8 +52,8 @@ export function createRevisions(registry: string, dir: string): Revisions {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(PUSH_MS)]);
       const folder = join(dir, `revision-${number}`);
       await writeRevision(folder, number);
-      const { layer, manifest, digest } = await packProgram({ dir: folder }, limit);
-      await client.pushBlob(repository, contentOf(layer, PROGRAM_LAYER), limit);
+      const { layers, manifest, digest } = await packProgram({ dir: folder }, dir, limit);
+      for (const layer of layers) await client.pushBlob(repository, layer, limit);
       await client.pushBlob(repository, contentOf(EMPTY_CONFIG_BYTES, EMPTY_CONFIG), limit);
       const release = async () => {
         const pushing = AbortSignal.any([signal, AbortSignal.timeout(PUSH_MS)]);

@@ -6,8 +6,8 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { digestOf } from './digest.ts';
 import { DEFAULT_LIMITS } from './limits.ts';
 import { parseImageManifest } from './manifest.ts';
-import { PROGRAM_ARTIFACT, PROGRAM_LAYER } from './media-types.ts';
-import { packProgram, pushProgram } from './pack.ts';
+import { DEPENDENCIES_LAYER, PLUGINS_LAYER, PROGRAM_ARTIFACT, PROGRAM_LAYER } from './media-types.ts';
+import { packProgram, pushProgram, type PackOptions } from './pack.ts';
 import type { Pusher } from './port.ts';
 import { makeFolder } from './test-tar.ts';
 import { createUnpacker } from './unpack.ts';
@@ -24,6 +24,13 @@ async function writeProgram(files: Record<string, string>): Promise<string> {
   return dir;
 }
 
+async function packHere(options: PackOptions) {
+  const packed = await packProgram(options, await makeFolder(), signal);
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of packed.layers[0].open()) chunks.push(chunk);
+  return { ...packed, layer: Buffer.concat(chunks) };
+}
+
 describe('packProgram', () => {
   it('gives the same digest for the same files, whatever their times, modes and order', async () => {
     const one = await writeProgram({ 'Pulumi.yaml': PROJECT, 'lib/a.ts': 'a', 'lib-x': 'x', 'b.ts': 'b' });
@@ -33,8 +40,8 @@ describe('packProgram', () => {
     await mkdir(join(two, 'empty'));
     const annotations = { b: '2', a: '1' };
     const [first, second] = [
-      await packProgram({ dir: one, annotations }, signal),
-      await packProgram({ dir: two, annotations: { a: '1', b: '2' } }, signal),
+      await packHere({ dir: one, annotations }),
+      await packHere({ dir: two, annotations: { a: '1', b: '2' } }),
     ];
     expect(second.digest).toBe(first.digest);
     expect(first.layer.subarray(0, 10)).toEqual(Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255]));
@@ -47,20 +54,70 @@ describe('packProgram', () => {
     ['a new file', (dir) => writeFile(join(dir, 'c'), '')],
   ])('gives another digest for %s', async (_, change) => {
     const dir = await writeProgram({ 'Pulumi.yaml': PROJECT, 'a.sh': 'a' });
-    const before = await packProgram({ dir }, signal);
+    const before = await packHere({ dir });
     await change(dir);
-    expect((await packProgram({ dir }, signal)).digest).not.toBe(before.digest);
+    expect((await packHere({ dir })).digest).not.toBe(before.digest);
   });
 
   it('writes a manifest of our type', async () => {
     const dir = await writeProgram({ 'Pulumi.yaml': PROJECT });
-    const { manifest, digest, layer } = await packProgram({ dir, annotations: { x: 'y' } }, signal);
+    const { manifest, digest, layer } = await packHere({ dir, annotations: { x: 'y' } });
     expect(digest).toBe(digestOf(manifest));
     expect(parseImageManifest(manifest, 'it')).toMatchObject({
       artifactType: PROGRAM_ARTIFACT,
       layers: [{ mediaType: PROGRAM_LAYER, digest: digestOf(layer), size: layer.byteLength }],
-      annotations: { x: 'y' },
+      annotations: { x: 'y', 'org.opencontainers.image.title': 'shop', 'dev.plumbline.runtime': 'yaml' },
     });
+  });
+
+  it('says of itself what Pulumi.yaml says, unless it is told otherwise', async () => {
+    const project = 'name: shop\nruntime: {name: nodejs, options: {}}\ndescription: sells things\n';
+    const dir = await writeProgram({ 'Pulumi.yaml': project });
+    const { manifest } = await packHere({ dir, annotations: { 'org.opencontainers.image.title': 'Shop' } });
+    expect(parseImageManifest(manifest, 'it').annotations).toEqual({
+      'org.opencontainers.image.title': 'Shop',
+      'org.opencontainers.image.description': 'sells things',
+      'dev.plumbline.runtime': 'nodejs',
+    });
+  });
+
+  it('packs dependencies and plugins into layers of their own, without what tools keep there', async () => {
+    const dir = await writeProgram({
+      'Pulumi.yaml': PROJECT,
+      'node_modules/a/index.js': 'a',
+      'node_modules/.package-lock.json': '{}',
+      'node_modules/.cache/x': '',
+    });
+    await symlink('../a/index.js', join(dir, 'node_modules/a/bin'));
+    const plugins = await writeProgram({ 'resource-x-v1.0.0/pulumi-resource-x': 'x', 'resource-x-v1.0.0.lock': '' });
+    const parts = [
+      { part: 'dependencies', dir: join(dir, 'node_modules') },
+      { part: 'plugins', dir: plugins, platform: 'linux/amd64' },
+    ] as const;
+    const first = await packHere({ dir, parts });
+    expect(parseImageManifest(first.manifest, 'it').layers).toMatchObject([
+      { mediaType: PROGRAM_LAYER },
+      { mediaType: DEPENDENCIES_LAYER, annotations: { 'org.opencontainers.image.title': 'node_modules.tar.gz' } },
+      { mediaType: PLUGINS_LAYER, annotations: { 'dev.plumbline.platform': 'linux/amd64' } },
+    ]);
+    await writeFile(join(dir, 'node_modules/.package-lock.json'), '{"other": 1}');
+    await writeFile(join(plugins, 'resource-x-v1.0.0.lock'), 'x');
+    expect((await packHere({ dir, parts })).digest).toBe(first.digest);
+    await writeFile(join(plugins, 'resource-x-v1.0.0.partial'), '');
+    await expect(packHere({ dir, parts })).rejects.toThrow('half installed');
+  });
+
+  it('streams a file that is too large to hold', async () => {
+    const dir = await writeProgram({ 'Pulumi.yaml': PROJECT });
+    const big = Buffer.alloc(5 * 1024 * 1024, 'plumb');
+    await writeFile(join(dir, 'big'), big);
+    const { layer } = await packHere({ dir });
+    expect(gunzipSync(layer).includes(big)).toBe(true);
+  });
+
+  it('refuses a .sourceignore that leaves Pulumi.yaml out', async () => {
+    const dir = await writeProgram({ 'Pulumi.yaml': PROJECT, '.sourceignore': '*.yaml\n' });
+    await expect(packHere({ dir })).rejects.toThrow('leaves Pulumi.yaml out');
   });
 
   it('leaves out secrets, dependencies, stack settings and what .sourceignore names', async () => {
@@ -77,7 +134,7 @@ describe('packProgram', () => {
       'index.test.ts': '',
       'docs/a.md': '',
     });
-    expect((await packProgram({ dir }, signal)).files).toEqual(['.env.example', 'Pulumi.yaml', 'index.ts']);
+    expect((await packHere({ dir })).files).toEqual(['.env.example', 'Pulumi.yaml', 'index.ts']);
   });
 
   it('unpacks to what was packed, inner links and long names too', async () => {
@@ -85,7 +142,7 @@ describe('packProgram', () => {
     const dir = await writeProgram({ 'Pulumi.yaml': PROJECT, [long]: 'x', 'bin/run': '#!/bin/sh' });
     await chmod(join(dir, 'bin/run'), 0o755);
     await symlink('bin/run', join(dir, 'go'));
-    const { layer } = await packProgram({ dir }, signal);
+    const { layer } = await packHere({ dir });
     const tree = await makeFolder();
     const unpacker = createUnpacker(tree, DEFAULT_LIMITS);
     const bytes = (async function* (): AsyncGenerator<Uint8Array, void> {
@@ -93,7 +150,7 @@ describe('packProgram', () => {
     })();
     await unpacker.addArchive({ bytes, size: layer.byteLength, compression: 'none' }, signal);
     await unpacker.finish();
-    const [packed, unpacked] = [await packProgram({ dir }, signal), await packProgram({ dir: tree }, signal)];
+    const [packed, unpacked] = [await packHere({ dir }), await packHere({ dir: tree })];
     expect(unpacked.files).toEqual(packed.files);
     expect(unpacked.digest).toBe(packed.digest);
   });
@@ -105,7 +162,7 @@ describe('packProgram', () => {
     ['a project without a runtime', { 'Pulumi.yaml': 'name: shop' }, 'names no runtime'],
     ['a folder for Pulumi.yaml', { 'Pulumi.yaml/x': '' }, 'has no Pulumi.yaml'],
   ])('refuses %s', async (_, files, message) => {
-    const failed = packProgram({ dir: await writeProgram(files) }, signal);
+    const failed = packHere({ dir: await writeProgram(files) });
     await expect(failed).rejects.toThrow(message);
     await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'ProgramInvalid' });
   });
@@ -113,7 +170,7 @@ describe('packProgram', () => {
   it('refuses what no worker would unpack', async () => {
     const dir = await writeProgram({ 'Pulumi.yaml': PROJECT });
     await symlink('/etc/passwd', join(dir, 'passwd'));
-    await expect(packProgram({ dir }, signal)).rejects.toMatchObject({ reason: 'UnpackRefused' });
+    await expect(packHere({ dir })).rejects.toMatchObject({ reason: 'UnpackRefused' });
   });
 
   it('refuses a socket', async () => {
@@ -123,7 +180,7 @@ describe('packProgram', () => {
       server.listen(join(dir, 'sock'), resolve);
     });
     onTestFinished(() => void server.close());
-    await expect(packProgram({ dir }, signal)).rejects.toMatchObject({ reason: 'ProgramInvalid' });
+    await expect(packHere({ dir })).rejects.toMatchObject({ reason: 'ProgramInvalid' });
   });
 });
 

@@ -1,40 +1,50 @@
-import { createGzip } from 'node:zlib';
-import { readFile, readlink, stat } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { pack, type Pack } from 'tar-stream';
-import { parse } from 'yaml';
 import { stalled } from '#core/domain/errors.ts';
 import { formatRevision, isTag, type Repository } from '#core/domain/reference.ts';
-import { field } from './body.ts';
+import { PART_TYPES, type Part } from './artifact-parts.ts';
 import { contentOf } from './content.ts';
 import { digestOf } from './digest.ts';
-import { createEntryTable } from './entry-table.ts';
-import { DEFAULT_LIMITS } from './limits.ts';
+import { IGNORE_FILE } from './ignore.ts';
 import {
   EMPTY_CONFIG,
   EMPTY_CONFIG_BYTES,
   OCI_MANIFEST,
+  PLATFORM,
   PROGRAM_ARTIFACT,
   PROGRAM_LAYER,
   TITLE,
 } from './media-types.ts';
-import { listProgram, type ProgramFile } from './pack-files.ts';
-import type { Pusher } from './port.ts';
+import { listPart, listProgram } from './pack-files.ts';
+import { packLayer } from './pack-layer.ts';
+import { readPackedProject, type PackedProject } from './pack-project.ts';
+import type { Content, Descriptor, Pusher } from './port.ts';
+
+/** A folder that becomes a layer beside the program's. */
+export interface PartFolder {
+  part: Part;
+  dir: string;
+  /** `os/arch`; undefined: the same everywhere. */
+  platform?: string | undefined;
+}
 
 export interface PackOptions {
   /** Folder with Pulumi.yaml. */
   dir: string;
   /** For the manifest, such as `org.opencontainers.image.source` and `.revision`. A time would make every push another. */
   annotations?: Readonly<Record<string, string>>;
+  parts?: readonly PartFolder[];
 }
 
 export interface PackedProgram {
-  layer: Buffer;
+  /** The program's first; they are read from the scratch folder. */
+  layers: [Content, ...Content[]];
   manifest: Buffer;
   /** Of the manifest: the program's identity. */
   digest: string;
-  /** Paths in the layer, in their order. */
+  /** Paths in the program's layer, in their order. */
   files: string[];
 }
 
@@ -47,145 +57,73 @@ export interface PushedProgram {
   digest: string;
   /** `tag@sha256:…` */
   revision: string;
-  /** Bytes of the layer. */
+  /** Bytes of the layers. */
   size: number;
   files: string[];
+  layers: Descriptor[];
   /** The registry had this program already; only the tag was set. */
   existed: boolean;
 }
 
-/** Epoch: a time would make every package of the same files another one. */
-const EPOCH = new Date(0);
-const GZIP_OS_BYTE = 9;
-/** "unknown" (RFC 1952), since zlib writes the system it was built on. */
-const GZIP_OS_UNKNOWN = 255;
-/** What `oras pull` names the file. */
-const LAYER_TITLE = 'program.tar.gz';
-const MAX_PROJECT_BYTES = 1024 * 1024;
+/** What `oras pull` names the files. */
+const TITLES: Readonly<Record<Part | 'program', string>> = {
+  program: 'program.tar.gz',
+  dependencies: 'node_modules.tar.gz',
+  plugins: 'plugins.tar.gz',
+  policy: 'policy.tar.gz',
+};
+/** A program is small and read often, the rest is neither. */
+const LEVEL = { program: 9, part: 6 } as const;
 
-async function assertProject(dir: string): Promise<void> {
-  const file = join(dir, 'Pulumi.yaml');
-  const info = await stat(file).catch(() => undefined);
-  if (info === undefined || !info.isFile()) {
-    throw stalled('ProgramInvalid', `${dir} has no Pulumi.yaml; name the folder of a Pulumi program`);
-  }
-  if (info.size > MAX_PROJECT_BYTES)
-    throw stalled('ProgramInvalid', `${file} is larger than ${MAX_PROJECT_BYTES} bytes`);
-  const project = parseYaml(await readFile(file, 'utf8'), file);
-  const name = field(project, 'name');
-  const runtime = field(project, 'runtime');
-  if (typeof name !== 'string' || name === '') throw stalled('ProgramInvalid', `${file} has no name`);
-  if (typeof runtime !== 'string' && typeof field(runtime, 'name') !== 'string') {
-    throw stalled('ProgramInvalid', `${file} names no runtime, such as nodejs or yaml`);
-  }
+/** Annotations that tell people and tools what the program is (image-spec annotations.md; the runtime is ours). */
+function describe({ name, runtime, description }: PackedProject): Record<string, string> {
+  return {
+    'org.opencontainers.image.title': name,
+    'dev.plumbline.runtime': runtime,
+    ...(description === undefined ? {} : { 'org.opencontainers.image.description': description }),
+  };
 }
 
-function parseYaml(text: string, file: string): unknown {
-  try {
-    return parse(text);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw stalled('ProgramInvalid', `${file} is not valid YAML: ${why}`, error);
-  }
-}
-
-async function addFile(archive: Pack, dir: string, file: ProgramFile): Promise<void> {
-  const { path: name, type } = file;
-  const common = { name, type, uid: 0, gid: 0, mtime: EPOCH, mode: type === 'file' && file.executable ? 0o755 : 0o644 };
-  const content = type === 'file' ? await readFile(join(dir, name)) : undefined;
-  const header = type === 'symlink' ? { ...common, mode: 0o777, linkname: await readlink(join(dir, name)) } : common;
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const done = (error?: Error | null) => (error ? reject(error) : resolve());
-  if (content === undefined) archive.entry(header, done);
-  else archive.entry({ ...header, size: content.byteLength }, content, done);
-  await promise;
-}
-
-async function addFiles(archive: Pack, dir: string, files: readonly ProgramFile[]): Promise<void> {
-  for (const file of files) await addFile(archive, dir, file);
-  archive.finalize();
-}
-
-/** The layer: sorted names, no times, owners or stray modes, a gzip header without system or time. */
-async function packLayer(dir: string, files: readonly ProgramFile[], signal: AbortSignal): Promise<Buffer> {
-  const archive = pack();
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const filling = addFiles(archive, dir, files).catch((error: unknown) => {
-    archive.destroy(error instanceof Error ? error : new Error(String(error)));
-    throw error;
-  });
-  const collecting = pipeline(
-    archive,
-    createGzip({ level: 9 }),
-    async (gzipped: AsyncIterable<Buffer>) => {
-      for await (const chunk of gzipped) {
-        size += chunk.byteLength;
-        if (size > DEFAULT_LIMITS.maxCompressedBytes) {
-          throw stalled(
-            'ArtifactTooLarge',
-            `${dir} packs to more than ${DEFAULT_LIMITS.maxCompressedBytes} bytes; see .sourceignore`,
-          );
-        }
-        chunks.push(chunk);
-      }
-    },
-    { signal },
-  );
-  await Promise.all([filling, collecting]);
-  const layer = Buffer.concat(chunks, size);
-  layer[GZIP_OS_BYTE] = GZIP_OS_UNKNOWN;
-  return layer;
-}
-
-/** Holds what is packed to the rules of unpacking, so that no worker refuses later what was pushed. */
-async function assertUnpackable(dir: string, files: readonly ProgramFile[]): Promise<void> {
-  const table = createEntryTable(DEFAULT_LIMITS);
-  for (const file of files) {
-    if (file.type === 'symlink') table.addSymlink(file.path, await readlink(join(dir, file.path)));
-    else table.addFile(file.path);
-  }
-  table.links();
-}
-
-function manifestOf(layer: Buffer, annotations: Readonly<Record<string, string>>): Buffer {
+function manifestOf(layers: readonly Content[], annotations: Readonly<Record<string, string>>): Buffer {
   const sorted = Object.fromEntries(Object.entries(annotations).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  const config = { ...contentOf(EMPTY_CONFIG_BYTES, EMPTY_CONFIG).descriptor, data: 'e30=' };
   const manifest = {
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     artifactType: PROGRAM_ARTIFACT,
-    config: {
-      mediaType: EMPTY_CONFIG,
-      digest: digestOf(EMPTY_CONFIG_BYTES),
-      size: EMPTY_CONFIG_BYTES.byteLength,
-      data: 'e30=',
-    },
-    layers: [
-      {
-        mediaType: PROGRAM_LAYER,
-        digest: digestOf(layer),
-        size: layer.byteLength,
-        annotations: { [TITLE]: LAYER_TITLE },
-      },
-    ],
-    ...(Object.keys(sorted).length > 0 ? { annotations: sorted } : {}),
+    config,
+    layers: layers.map(({ descriptor }) => descriptor),
+    annotations: sorted,
   };
   return Buffer.from(JSON.stringify(manifest));
 }
 
+async function packPart({ part, dir, platform }: PartFolder, target: string, signal: AbortSignal): Promise<Content> {
+  const annotations = { [TITLE]: TITLES[part], ...(platform === undefined ? {} : { [PLATFORM]: platform }) };
+  const files = await listPart(part, dir);
+  return await packLayer({ dir, files, mediaType: PART_TYPES[part], annotations, level: LEVEL.part }, target, signal);
+}
+
 /**
- * Packs the folder of a program into a layer and its manifest. The same files and annotations give the same digest, on
- * every machine with the same zlib (the bytes of a compression are not specified). Left out: `DEFAULT_IGNORE` and what
- * `.sourceignore` names.
- * @throws ReconcileError stalled ProgramInvalid | UnpackRefused | ArtifactTooLarge
+ * Packs the folder of a program, and of what it needs, into layers and their manifest. The same files and annotations give
+ * the same digest, on every machine with the same zlib (the bytes of a compression are not specified).
+ * @param scratch a folder of the caller's; the layers stay there for as long as they are needed
+ * @throws ReconcileError stalled ProgramInvalid | SpecInvalid | UnpackRefused | ArtifactTooLarge
  */
-export async function packProgram(options: PackOptions, signal: AbortSignal): Promise<PackedProgram> {
-  await assertProject(options.dir);
-  const files = await listProgram(options.dir);
-  await assertUnpackable(options.dir, files);
-  const layer = await packLayer(options.dir, files, signal);
-  const manifest = manifestOf(layer, options.annotations ?? {});
-  return { layer, manifest, digest: digestOf(manifest), files: files.map((file) => file.path) };
+export async function packProgram(options: PackOptions, scratch: string, signal: AbortSignal): Promise<PackedProgram> {
+  const { dir, parts = [] } = options;
+  const project = await readPackedProject(dir);
+  const files = await listProgram(dir);
+  if (!files.some(({ path }) => path === 'Pulumi.yaml')) {
+    throw stalled('ProgramInvalid', `${IGNORE_FILE} of ${dir} leaves Pulumi.yaml out; name it there with a leading !`);
+  }
+  const annotations = { [TITLE]: TITLES.program };
+  const program = { dir, files, mediaType: PROGRAM_LAYER, annotations, level: LEVEL.program };
+  const target = () => join(scratch, `layer-${randomUUID()}`);
+  const layers: [Content, ...Content[]] = [await packLayer(program, target(), signal)];
+  for (const part of parts) layers.push(await packPart(part, target(), signal));
+  const manifest = manifestOf(layers, { ...describe(project), ...options.annotations });
+  return { layers, manifest, digest: digestOf(manifest), files: files.map((file) => file.path) };
 }
 
 /**
@@ -195,9 +133,17 @@ export async function packProgram(options: PackOptions, signal: AbortSignal): Pr
 export async function pushProgram(client: Pusher, options: PushOptions, signal: AbortSignal): Promise<PushedProgram> {
   const { repository, tag } = options;
   if (!isTag(tag)) throw stalled('InvalidReference', `${JSON.stringify(tag)} is no valid tag`);
-  const { layer, manifest, digest, files } = await packProgram(options, signal);
-  const stored = await client.pushBlob(repository, contentOf(layer, PROGRAM_LAYER), signal);
-  await client.pushBlob(repository, contentOf(EMPTY_CONFIG_BYTES, EMPTY_CONFIG), signal);
-  await client.pushManifest(repository, tag, { bytes: manifest, mediaType: OCI_MANIFEST }, signal);
-  return { digest, revision: formatRevision(tag, digest), size: layer.byteLength, files, existed: stored.existed };
+  const scratch = await mkdtemp(join(tmpdir(), 'plumb-push-'));
+  try {
+    const { layers, manifest, digest, files } = await packProgram(options, scratch, signal);
+    let existed = true;
+    for (const layer of layers) existed = (await client.pushBlob(repository, layer, signal)).existed && existed;
+    await client.pushBlob(repository, contentOf(EMPTY_CONFIG_BYTES, EMPTY_CONFIG), signal);
+    await client.pushManifest(repository, tag, { bytes: manifest, mediaType: OCI_MANIFEST }, signal);
+    const descriptors = layers.map(({ descriptor }) => descriptor);
+    const size = descriptors.reduce((sum, descriptor) => sum + descriptor.size, 0);
+    return { digest, revision: formatRevision(tag, digest), size, files, layers: descriptors, existed };
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
 }
