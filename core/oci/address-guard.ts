@@ -98,6 +98,9 @@ export function isAllowedHost(hostname: string, origin: Origin): boolean {
   return isIP(bare) === 0 || isAllowedAddress(bare, origin);
 }
 
+/** A name has an address that may not be dialled. */
+export class AddressRefused extends Error {}
+
 /** A DNS lookup that fails when any address of the name may not be dialled, so a name cannot hide one. */
 export function guardedLookup(origin: Origin): LookupFunction {
   return (hostname, options, callback) => {
@@ -108,7 +111,7 @@ export function guardedLookup(origin: Origin): LookupFunction {
         return callback(error ?? new Error(`no address for ${hostname}`), '', 0);
       const refused = addresses.find(({ address }) => !isAllowedAddress(address, origin));
       if (refused !== undefined)
-        return callback(new Error(`address ${refused.address} of ${hostname} is not public`), '', 0);
+        return callback(new AddressRefused(`the address ${refused.address} of ${hostname} is not a public one`), '', 0);
       if (options.all === true) return callback(null, addresses);
       return callback(null, first.address, first.family);
     });

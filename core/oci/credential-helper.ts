@@ -54,15 +54,28 @@ interface Finished {
   output: Buffer;
 }
 
+/** Ends a helper with everything it started. */
+function kill(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
+  }
+}
+
 /** Runs a program without a shell; what it prints for people is dropped, since it may hold secrets. */
 async function run(program: string, input: string, own: HelperEnvironment, signal: AbortSignal): Promise<Finished> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)]);
-  const child = spawn(program, ['get'], {
-    env: allowed(own),
-    stdio: ['pipe', 'pipe', 'ignore'],
-    signal: limit,
-    killSignal: 'SIGKILL',
-  });
+  limit.throwIfAborted();
+  // A group of its own, so that nothing a helper starts outlives it.
+  const child = spawn(program, ['get'], { env: allowed(own), stdio: ['pipe', 'pipe', 'ignore'], detached: true });
+  const { promise, resolve, reject } = Promise.withResolvers<Finished>();
+  const stop = () => {
+    kill(child.pid);
+    reject(limit.reason);
+  };
+  limit.addEventListener('abort', stop, { once: true });
   // A helper may end before it has read its input.
   child.stdin.on('error', () => undefined);
   child.stdin.end(input);
@@ -70,13 +83,12 @@ async function run(program: string, input: string, own: HelperEnvironment, signa
   let size = 0;
   child.stdout.on('data', (chunk: Buffer) => {
     size += chunk.byteLength;
-    if (size > MAX_OUTPUT) child.kill('SIGKILL');
+    if (size > MAX_OUTPUT) kill(child.pid);
     else chunks.push(chunk);
   });
-  const { promise, resolve, reject } = Promise.withResolvers<Finished>();
   child.once('error', reject);
   child.once('close', (code) => resolve({ code, output: Buffer.concat(chunks) }));
-  return await promise;
+  return await promise.finally(() => limit.removeEventListener('abort', stop));
 }
 
 function failed(program: string, server: string, why: string, cause?: unknown): ReconcileError {

@@ -1,4 +1,5 @@
-import { ReconcileError, transient } from '#core/domain/errors.ts';
+import { ReconcileError, stalled, transient } from '#core/domain/errors.ts';
+import { AddressRefused } from './address-guard.ts';
 import type { HttpRequest } from './http.ts';
 
 function codeOf(error: unknown): string {
@@ -46,8 +47,12 @@ function contacted({ url, home }: HttpRequest): string {
 export function failedExchange(error: unknown, sent: HttpRequest): unknown {
   if (sent.signal.aborted) return sent.signal.reason;
   if (error instanceof ReconcileError) return error;
+  const what = sent.what === undefined ? '' : `${sent.what}: `;
+  if (error instanceof AddressRefused) {
+    const text = `${what}refused to contact ${sent.url.origin}: ${error.message}; where that is meant, list it in privateHosts of the registry`;
+    return stalled('InvalidReference', text, error);
+  }
   const limit = error instanceof Error && error.name === 'TimeoutError';
   const why = limit ? `no complete answer within ${sent.limitMs / 1000} s` : describe(error);
-  const what = sent.what === undefined ? '' : `${sent.what}: `;
   return transient('SourceUnreachable', `${what}${sent.method} ${contacted(sent)} failed: ${why}`, error);
 }

@@ -89,7 +89,7 @@ function assertDialable(url: URL, origin: Origin, plainHttpHosts: ReadonlySet<st
     throw refused(url, 'plain HTTP is off for it; use https or list it in PLUMBLINE_PLAIN_HTTP_REGISTRIES');
   }
   if (!isAllowedHost(url.hostname, origin)) {
-    throw refused(url, 'the address is not a public one and it was not configured');
+    throw refused(url, 'the address is not a public one; where that is meant, list it in privateHosts of the registry');
   }
 }
 
@@ -143,7 +143,9 @@ export function createHttp(options: HttpOptions): Http {
         const data = await request(sent.url, {
           method: sent.method,
           headers: { 'user-agent': userAgent, ...sent.headers },
-          ...(body === undefined ? {} : { body: typeof body === 'function' ? Readable.from(body()) : body }),
+          ...(body === undefined
+            ? {}
+            : { body: typeof body === 'function' ? Readable.from(body(), { objectMode: false }) : body }),
           signal: AbortSignal.any([sent.signal, AbortSignal.timeout(sent.limitMs)]),
           dispatcher: connections.dispatcher(sent.url, origin),
         });

@@ -6,8 +6,7 @@ import { assertAnswered } from './status.ts';
 
 /** How often one download goes on after its connection broke. */
 const MAX_RESUMES = 5;
-/** First delay, doubled each time, in milliseconds. */
-const BASE_MS = 250;
+const BACKOFF_MS = 250;
 
 export interface Expected {
   /** Bytes of the whole body, as the descriptor says. */
@@ -79,23 +78,24 @@ function isBroken(error: unknown): boolean {
 
 /**
  * A GET whose body is gone on with after its connection broke, where the server takes ranges (RFC 9110, section 14).
- * The bytes are the caller's to check: what was yielded before and after a break may be of two contents.
+ * The first try to go on waits for `backoffMs`, each other twice as long as the one before. The bytes are the caller's to check: what was yielded before and after a break may be of two contents.
  * @throws ReconcileError of the session, and stalled DigestMismatch where the answer has another size
  */
 export async function resumedBody(
   session: Session,
   request: SessionRequest,
   expected: Expected,
+  backoffMs = BACKOFF_MS,
 ): Promise<AsyncIterable<Uint8Array>> {
   const first = await start(session, request, expected);
-  return resumed(session, request, expected, first);
+  return resumed(session, request, expected, { first, backoffMs });
 }
 
 async function* resumed(
   session: Session,
   request: SessionRequest,
   expected: Expected,
-  first: HttpResponse,
+  { first, backoffMs }: { first: HttpResponse; backoffMs: number },
 ): AsyncGenerator<Uint8Array, void> {
   const resumable = resumableOf(first);
   let response = first;
@@ -111,7 +111,7 @@ async function* resumed(
       if (!isBroken(error) || resumes === MAX_RESUMES || offset >= expected.size) throw error;
       // Nothing was passed on yet, so any server can start anew.
       if (resumable === undefined && offset > 0) throw error;
-      await sleep(BASE_MS * 2 ** resumes, undefined, { signal: request.signal }).catch(() => {
+      await sleep(backoffMs * 2 ** resumes, undefined, { signal: request.signal }).catch(() => {
         throw request.signal.reason;
       });
       response =

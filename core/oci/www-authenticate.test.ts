@@ -76,4 +76,30 @@ describe('parseChallenges', () => {
       { numRuns: 1000 },
     );
   });
+
+  it('reads back any list of challenges', () => {
+    const name = fc.stringMatching(/^[a-z][a-z0-9_-]{0,10}$/);
+    const params = fc.dictionary(name, fc.string({ maxLength: 30 }), { maxKeys: 5, noNullPrototype: true });
+    const challenges = fc.array(fc.record({ scheme: name, params }), { maxLength: 4 });
+    fc.assert(
+      fc.property(challenges, (given) => {
+        const header = given.map(({ scheme, params: own }) => {
+          const pairs = Object.entries(own).map(([key, value]) => `${key}="${value.replace(/["\\]/g, '\\$&')}"`);
+          return `${scheme} ${pairs.join(', ')}`;
+        });
+        expect(parseChallenges(header.join(', '))).toEqual(given);
+      }),
+    );
+  });
+
+  it.each(['"', '\\', ',', '=', ' ', 'a', 'a=', 'a="', 'Bearer ', 'a=b,', '"\\"', '\t='])(
+    'takes no longer than its length asks for on 64 KiB of %j',
+    (part) => {
+      const header = part.repeat(Math.ceil(65_536 / part.length));
+      const startedAt = performance.now();
+      expect(Array.isArray(parseChallenges(`Bearer realm=${header}`))).toBe(true);
+      // Far above what a linear scan needs and far below what a quadratic one takes.
+      expect(performance.now() - startedAt).toBeLessThan(500);
+    },
+  );
 });
