@@ -1,0 +1,169 @@
+import { createHash, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { initializeCA, initializeCTLog, initializeTLog } from '@sigstore/mock';
+import { BUNDLE_TYPE } from './bundle.ts';
+import type { LegacyLayer } from './cosign.fixture.ts';
+import { IN_TOTO, preAuthEncoding } from './statement.ts';
+
+const SINCE = { start: '2020-01-01T00:00:00Z' };
+const ISSUER_V1 = '1.3.6.1.4.1.57264.1.1';
+const ISSUER = '1.3.6.1.4.1.57264.1.8';
+
+export interface KeylessOptions {
+  subject?: string;
+  issuer?: string;
+  /** More extensions, by OID. */
+  extensions?: Record<string, string>;
+  /** When the log took it in; certificates live for ten minutes. */
+  loggedAt?: Date;
+}
+
+type Entry = Awaited<ReturnType<Awaited<ReturnType<typeof initializeTLog>>['log']>>[string];
+
+function pair() {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' });
+}
+
+function sha256(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
+
+function pem(label: string, der: Uint8Array): string {
+  return `-----BEGIN ${label}-----\n${Buffer.from(der).toString('base64')}\n-----END ${label}-----\n`;
+}
+
+function toLogEntry({ body, integratedTime, logID, logIndex, verification }: Entry, kind: string) {
+  const proof = verification?.inclusionProof;
+  return {
+    logIndex: String(logIndex),
+    logId: { keyId: Buffer.from(logID, 'hex').toString('base64') },
+    kindVersion: { kind, version: '0.0.1' },
+    integratedTime: String(integratedTime),
+    inclusionPromise: { signedEntryTimestamp: verification?.signedEntryTimestamp },
+    inclusionProof: {
+      logIndex: String(proof?.logIndex),
+      rootHash: Buffer.from(proof?.rootHash ?? '', 'hex').toString('base64'),
+      treeSize: String(proof?.treeSize),
+      hashes: [],
+      checkpoint: { envelope: proof?.checkpoint },
+    },
+    canonicalizedBody: body,
+  };
+}
+
+/** A whole Sigstore of one's own, in memory: certificate authority, certificate log and transparency log. */
+export async function createSigstore() {
+  const [caKeys, ctKeys, logKeys] = [pair(), pair(), pair()];
+  const ctLog = await initializeCTLog(ctKeys);
+  const ca = await initializeCA(caKeys, ctLog);
+  const log = (clock?: Date) => initializeTLog('https://rekor.test', logKeys, clock);
+  const { publicKey: logKey } = await log();
+
+  const publicKey = (rawBytes: Buffer) => ({
+    rawBytes: rawBytes.toString('base64'),
+    keyDetails: 'PKIX_ECDSA_P256_SHA_256',
+    validFor: SINCE,
+  });
+  const authority = (key: Buffer, keyId: Uint8Array) => ({
+    baseUrl: 'https://rekor.test',
+    hashAlgorithm: 'SHA2_256',
+    publicKey: publicKey(key),
+    logId: { keyId: Buffer.from(keyId).toString('base64') },
+  });
+  const bytesOf = (view: ArrayBufferView) => Buffer.from(view.buffer, view.byteOffset, view.byteLength);
+  const root = {
+    mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
+    tlogs: [authority(logKey, sha256(logKey))],
+    certificateAuthorities: [
+      {
+        subject: { organization: 'sigstore.mock', commonName: 'sigstore' },
+        uri: 'https://fulcio.test',
+        certChain: { certificates: [{ rawBytes: bytesOf(ca.rootCertificate).toString('base64') }] },
+        validFor: SINCE,
+      },
+    ],
+    ctlogs: [authority(ctLog.publicKey, bytesOf(ctLog.logID))],
+    timestampAuthorities: [],
+  };
+
+  async function certify(options: KeylessOptions) {
+    const { subject = 'https://github.com/acme/shop/.github/workflows/release.yml@refs/tags/v1' } = options;
+    const { issuer = 'https://token.actions.githubusercontent.com', extensions = {} } = options;
+    const keys = pair();
+    const certificate = await ca.issueCertificate({
+      publicKey: Buffer.from(keys.publicKey.export({ type: 'spki', format: 'der' })),
+      subjectAltName: subject,
+      extensions: [
+        { oid: ISSUER_V1, value: issuer, legacy: true },
+        { oid: ISSUER, value: issuer },
+        ...Object.entries(extensions).map(([oid, value]) => ({ oid, value })),
+      ],
+    });
+    return { key: keys.privateKey, certificate: bytesOf(certificate) };
+  }
+
+  async function record(kind: 'dsse' | 'hashedrekord', spec: object, loggedAt: Date | undefined): Promise<Entry> {
+    const entries = await (await log(loggedAt)).log({ apiVersion: '0.0.1', kind, spec });
+    const [entry] = Object.values(entries);
+    if (entry === undefined) throw new Error('nothing was logged');
+    return entry;
+  }
+
+  async function logEnvelope(payload: Buffer, signature: string, verifier: string, loggedAt?: Date) {
+    const spec = {
+      signatures: [{ signature, verifier: Buffer.from(verifier).toString('base64') }],
+      payloadHash: { algorithm: 'sha256', value: sha256(payload).toString('hex') },
+    };
+    return toLogEntry(await record('dsse', spec, loggedAt), 'dsse');
+  }
+
+  return {
+    root,
+
+    /** A bundle with a certificate. */
+    async bundle(content: unknown, options: KeylessOptions = {}) {
+      const { key, certificate } = await certify(options);
+      const payload = Buffer.from(JSON.stringify(content));
+      const sig = sign('sha256', preAuthEncoding(IN_TOTO, payload), key).toString('base64');
+      const entry = await logEnvelope(payload, sig, pem('CERTIFICATE', certificate), options.loggedAt);
+      return {
+        mediaType: BUNDLE_TYPE,
+        verificationMaterial: { certificate: { rawBytes: certificate.toString('base64') }, tlogEntries: [entry] },
+        dsseEnvelope: { payload: payload.toString('base64'), payloadType: IN_TOTO, signatures: [{ sig }] },
+      };
+    },
+
+    /** The log entry of an envelope that a key signed. */
+    async logged(envelope: { payload: string; signatures: { sig: string }[] }, key: KeyObject) {
+      const verifier = createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString();
+      return logEnvelope(Buffer.from(envelope.payload, 'base64'), envelope.signatures[0]?.sig ?? '', verifier);
+    },
+
+    /** A legacy signature with a certificate. */
+    async legacy(payload: Buffer, options: KeylessOptions = {}): Promise<LegacyLayer> {
+      const { key, certificate } = await certify(options);
+      const signature = sign('sha256', payload, key).toString('base64');
+      const verifier = Buffer.from(pem('CERTIFICATE', certificate)).toString('base64');
+      const spec = {
+        data: { hash: { algorithm: 'sha256', value: sha256(payload).toString('hex') } },
+        signature: { content: signature, publicKey: { content: verifier } },
+      };
+      const { body, integratedTime, logIndex, logID, verification } = await record(
+        'hashedrekord',
+        spec,
+        options.loggedAt,
+      );
+      const annotation = {
+        SignedEntryTimestamp: verification?.signedEntryTimestamp,
+        Payload: { body, integratedTime, logIndex, logID },
+      };
+      return {
+        bytes: payload,
+        annotations: {
+          'dev.cosignproject.cosign/signature': signature,
+          'dev.sigstore.cosign/certificate': pem('CERTIFICATE', certificate),
+          'dev.sigstore.cosign/bundle': JSON.stringify(annotation),
+        },
+      };
+    },
+  };
+}
