@@ -33,7 +33,8 @@ export function createReferrerList(what: string): ReferrerList {
   return {
     addPage(bytes) {
       const index = parseJson(bytes);
-      const entries = field(index, 'manifests');
+      // olareg, written in Go as most registries are, says null where there are none.
+      const entries = field(index, 'manifests') === null ? [] : field(index, 'manifests');
       const mediaType = field(index, 'mediaType');
       const isIndex = Array.isArray(entries) && field(index, 'layers') === undefined;
       if (!isIndex || (mediaType !== undefined && mediaType !== OCI_INDEX)) {
