@@ -75,6 +75,50 @@ export const ConfigSchema = Type.Object({
     default: '',
     description: 'Comma-separated `host:port` of registries that may be reached by plain HTTP.',
   }),
+  PLUMBLINE_REGISTRIES_FILE: Type.String({
+    default: '',
+    description:
+      'YAML or JSON file with mirrors, certificates, proxies and timeouts by registry; read at start. See docs/registries.md.',
+  }),
+  PLUMBLINE_ALLOWED_REGISTRIES: Type.String({
+    default: '',
+    description:
+      'Comma-separated registries a Stack may name: `host[:port]`, or `*.example.com` for hosts below it. Empty: any.',
+  }),
+  PLUMBLINE_DOCKER_CONFIG: Type.String({
+    default: '',
+    description:
+      'File `config.json` of docker with credentials for mirrors and for registries whose Stack names no secret. Empty: none.',
+  }),
+  PLUMBLINE_CREDENTIAL_HELPERS: Type.Unsafe<'on' | 'off'>({
+    type: 'string',
+    enum: ['on', 'off'],
+    default: 'off',
+    description: 'Whether `docker-credential-*` programs that a docker configuration names are run.',
+  }),
+  HTTPS_PROXY: Type.String({
+    default: '',
+    description: 'Proxy for registries reached by HTTPS, `http://[user:password@]host:port`; `https_proxy` counts too.',
+  }),
+  HTTP_PROXY: Type.String({
+    default: '',
+    description: 'Proxy for registries reached by plain HTTP; `http_proxy` counts too.',
+  }),
+  NO_PROXY: Type.String({
+    default: '',
+    description:
+      'Comma-separated hosts reached without a proxy: a host with everything below it, `host:port`, or `*`; `no_proxy` counts too.',
+  }),
+  PLUMBLINE_SIGSTORE_TRUSTED_ROOT: Type.String({
+    default: '',
+    description:
+      'File `trusted_root.json` of the Sigstore whose identities count where a policy names none of its own.',
+  }),
+  PLUMBLINE_SIGSTORE_TUF: Type.String({
+    default: '',
+    description:
+      'URL of a Sigstore TUF repository the trusted root is kept fresh from. Empty: nothing is fetched (offline).',
+  }),
   PLUMBLINE_MAX_ARTIFACT_MB: positive('Compressed bytes of all layers of an artifact, in MiB.', 256),
   PLUMBLINE_MAX_UNPACKED_MB: positive('Unpacked bytes of an artifact, in MiB.', 1024),
   PLUMBLINE_MAX_ENTRIES: positive('Files and folders of an unpacked artifact.', 100_000),
@@ -90,6 +134,10 @@ export const ConfigSchema = Type.Object({
     description: 'Least level that is logged.',
   }),
 });
+
+/** Variables that other programs know too, and that are written in small letters as often. */
+const PROXIES: ReadonlySet<string> = new Set(['HTTPS_PROXY', 'HTTP_PROXY', 'NO_PROXY']);
+
 type RawConfig = Static<typeof ConfigSchema>;
 
 /** Settings with every default filled in; paths are absolute. */
@@ -109,7 +157,10 @@ export class ConfigError extends Error {}
  */
 export function loadConfig(env: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(
-    Object.keys(ConfigSchema.properties).flatMap((key) => (env[key] === undefined ? [] : [[key, env[key]]])),
+    Object.keys(ConfigSchema.properties).flatMap((key) => {
+      const text = env[key] ?? (PROXIES.has(key) ? env[key.toLowerCase()] : undefined);
+      return text === undefined ? [] : [[key, text]];
+    }),
   );
   const value: unknown = Value.Convert(ConfigSchema, Value.Default(ConfigSchema, given));
   if (!Value.Check(ConfigSchema, value)) {

@@ -24,6 +24,7 @@ import type { RouteDeps } from './deps.ts';
 import { invalid, notFound, Problem } from './problem.ts';
 import { openSecret, sealSecret } from './secrets.ts';
 import { secretUses, specErrors, type SpecError } from './spec-rules.ts';
+import { verifyErrors } from './verify-rules.ts';
 import { issueToken } from './tokens.ts';
 import { hookPath } from './views.ts';
 
@@ -52,6 +53,7 @@ async function applyTenant({ deps, trx, principal }: Applying, { metadata, spec 
       `tenant ${metadata.name}: only an administrator bound to no tenant makes or changes tenants`,
     );
   }
+  refuse(`tenant ${metadata.name}`, verifyErrors('spec/verify', spec.verify));
   const hmacKeySealed = newTenantKey(deps.masterKey, metadata.name);
   return (await createTenant(trx, { name: metadata.name, spec, hmacKeySealed })).outcome;
 }

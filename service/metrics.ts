@@ -28,6 +28,12 @@ function createGauges(registers: Registry[]) {
       labelNames: ['tenant'],
       registers,
     }),
+    unsigned: new Gauge({
+      name: 'plumbline_unsigned_stacks',
+      help: 'Stacks that run what nobody signed, by an exception',
+      labelNames: ['tenant'],
+      registers,
+    }),
     runs: new Gauge({
       name: 'plumbline_runs',
       help: 'Runs on record by operation and state',
@@ -46,9 +52,10 @@ function createGauges(registers: Registry[]) {
 async function read(gauges: ReturnType<typeof createGauges>, db: Database, ring: Pick<Ring, 'waiting'>): Promise<void> {
   const [stacks, runs] = await Promise.all([countStacks(db), countRuns(db)]);
   for (const gauge of Object.values(gauges)) gauge.reset();
-  for (const { tenant, ready, reason, drifted, count } of stacks) {
+  for (const { tenant, ready, reason, drifted, unsigned, count } of stacks) {
     gauges.stacks.inc({ tenant, ready, reason }, count);
     gauges.drifted.inc({ tenant }, drifted);
+    gauges.unsigned.inc({ tenant }, unsigned);
   }
   for (const { tenant, operation, state, count } of runs) gauges.runs.set({ tenant, operation, state }, count);
   for (const tenant of new Set(stacks.map((row) => row.tenant))) {

@@ -3,6 +3,8 @@ import { parseDuration } from '#core/domain/duration.ts';
 import { asReconcileError } from '#core/domain/errors.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
+import { policySecrets } from '#core/domain/verification.ts';
+import { patternErrors, verifyErrors } from './verify-rules.ts';
 
 export interface SpecError {
   /** Path in the manifest, as in `spec/source/ref`. */
@@ -40,8 +42,21 @@ function repositoryErrors(repository: string): SpecError[] {
   }
 }
 
-function sourceErrors({ repository, ref, path }: StackSpec['source']): SpecError[] {
-  const errors = repositoryErrors(repository);
+function sourceErrors({ repository, ref, path, ...source }: StackSpec['source']): SpecError[] {
+  const errors = [
+    ...repositoryErrors(repository),
+    ...patternErrors('spec/source/ref/filter', ref.filter),
+    ...verifyErrors('spec/source/verify', source.verify),
+  ];
+  if (source.credentials !== undefined && source.workloadIdentity !== undefined) {
+    errors.push({
+      path: 'spec/source/workloadIdentity',
+      message: 'a secret and a workload identity exclude each other',
+    });
+  }
+  if (ref.semver === undefined && (ref.filter !== undefined || ref.prerelease !== undefined)) {
+    errors.push({ path: 'spec/source/ref', message: 'filter and prerelease belong to a semver range' });
+  }
   if (ref.semver !== undefined && semver.validRange(ref.semver) === null) {
     errors.push({ path: 'spec/source/ref/semver', message: `${ref.semver} is not a semver range` });
   }
@@ -70,6 +85,7 @@ export function secretUses(spec: StackSpec): SecretUse[] {
     ['source/credentials', spec.source.credentials],
     ['credentials/plan', spec.credentials?.plan],
     ['credentials/apply', spec.credentials?.apply],
+    ['evidence/key', spec.evidence?.key],
   ];
   const uses = whole.flatMap(([path, secret]) =>
     secret === undefined ? [] : [{ path: `spec/${path}`, secret, key: undefined }],
@@ -79,5 +95,10 @@ export function secretUses(spec: StackSpec): SecretUse[] {
     secret: ref.secret,
     key: ref.key,
   }));
-  return [...uses, ...keyed];
+  const trusted = policySecrets(spec.source.verify).map((secret) => ({
+    path: 'spec/source/verify',
+    secret,
+    key: undefined,
+  }));
+  return [...uses, ...keyed, ...trusted];
 }

@@ -1,4 +1,5 @@
 import type { Selectable } from 'kysely';
+import { DEFAULTS } from '#core/domain/manifest.ts';
 import { holds, type Principal } from '#core/domain/authorize.ts';
 import type {
   ApprovalView,
@@ -33,7 +34,13 @@ const isoOrNull = (time: Date | null) => (time === null ? null : iso(time));
 
 /** A tenant as the API shows it. */
 export function tenantView(row: Selectable<TenantsTable>): TenantView {
-  return { name: row.name, description: row.spec.description ?? null, createdAt: iso(row.created_at) };
+  return {
+    name: row.name,
+    description: row.spec.description ?? null,
+    signatures: row.spec.signatures ?? DEFAULTS.signatures,
+    verify: row.spec.verify ?? null,
+    createdAt: iso(row.created_at),
+  };
 }
 
 /** A run as the API shows it; `stack` is the name, which the row does not hold. */
@@ -54,6 +61,7 @@ export function runView(row: Selectable<RunsTable>, stack: string): RunView {
     requestedBy: row.requested_by,
     planDigest: row.plan_digest,
     summary: row.summary,
+    signed: row.signed === '' ? null : row.signed,
     needs: row.needs,
     approvalsRequired: row.approvals_required,
     expiresAt: isoOrNull(row.expires_at),
@@ -79,6 +87,19 @@ function appliedOf(row: Selectable<StacksTable>): StackView['status']['applied']
   };
 }
 
+/** Of the revision that is resolved now; what was known about another one says nothing. */
+function verificationOf({ verification, resolved_digest }: Selectable<StacksTable>) {
+  if (verification === null || verification.digest !== resolved_digest) return null;
+  const { state, digest, message, signers, attempts, nextAt } = verification;
+  const shown = signers.map(({ format, name, digest: signed, statement }) => ({
+    format,
+    name,
+    digest: signed,
+    statement,
+  }));
+  return { state, digest, message, signers: shown, attempts, nextAt };
+}
+
 /** A stack as the API shows it. Sealed columns (settings, passphrase) stay behind. */
 export function stackView(
   row: Selectable<StacksTable>,
@@ -97,6 +118,7 @@ export function stackView(
       observedGeneration: row.observed_generation,
       resolved: resolvedOf(row),
       applied: appliedOf(row),
+      verification: verificationOf(row),
       identity: row.identity === null ? null : { ...row.identity },
       failures: row.failures,
       nextReconcileAt: isoOrNull(row.next_reconcile_at),

@@ -7,6 +7,7 @@ import { createPulumiEngine } from '#core/engine/pulumi.ts';
 import { bootId, isNamespaceEmpty, ownPidNamespace } from '#core/engine/namespace.ts';
 import { checkIsolation } from '#core/engine/isolation.ts';
 import { createLogger } from '#core/logger.ts';
+import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
 import { createArtifactStore, type ArtifactStore } from '#core/oci/cache.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
 import { createRing } from '#core/queue.ts';
@@ -109,6 +110,7 @@ export async function buildWorker(
     identity,
     engine,
     artifacts: openArtifacts(config),
+    cloudIdentity: createCloudIdentity(),
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: createDependencies(config, toolchain.engine.pulumi, own),
     ring,

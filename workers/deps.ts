@@ -3,7 +3,8 @@ import type { Logger } from 'pino';
 import type { Config } from '#core/config.ts';
 import type { Engine } from '#core/engine/port.ts';
 import type { ArtifactStore, FetchedArtifact } from '#core/oci/cache.ts';
-import type { RegistryCredentials, Source } from '#core/oci/port.ts';
+import type { CloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
+import type { Pusher, RegistryCredentials, Source } from '#core/oci/port.ts';
 import type { Ring } from '#core/queue.ts';
 import type { MasterKey } from '#core/secrets.ts';
 import type { Scrubber } from '#core/scrubber.ts';
@@ -42,7 +43,9 @@ export interface WorkerDeps {
   identity: WorkerIdentity;
   engine: Engine;
   artifacts: ArtifactStore;
-  registry(credentials: RegistryCredentials | undefined): Registry;
+  registry(credentials: RegistryCredentials | undefined): Registry & Pusher;
+  /** Credentials by the identity of the cloud the worker runs in. */
+  cloudIdentity: CloudIdentity;
   dependencies: Dependencies;
   ring: Pick<Ring, 'ring' | 'clearStaleDedup'>;
   /** Proof that a lease's former holder and all it started are gone; see rule 7 of the design. */

@@ -3,6 +3,7 @@ import { parseDuration } from '#core/domain/duration.ts';
 import { asReconcileError, stalled, transient, type ReconcileError } from '#core/domain/errors.ts';
 import { suspectsCredentials } from '#core/domain/drift.ts';
 import type { Reason } from '#core/domain/reason.ts';
+import { saySigners } from '#core/domain/verification.ts';
 import type { DriftItem, DriftResult } from '#core/engine/port.ts';
 import { replaceDrift } from '#core/store/drift.ts';
 import { recordEvent } from '#core/store/events.ts';
@@ -14,6 +15,7 @@ import { isBusy, takeLease, type HeldLease } from './lease.ts';
 import { record, recordNewRun } from './record.ts';
 import { drifted, healIfWanted } from './heal.ts';
 import { gatherInputs } from './steps/request.ts';
+import { requireTrust } from './steps/verify.ts';
 import { fetchProgram, withWorkspace } from './steps/workspace.ts';
 
 /** Looked at again soon when a real run is in the way. */
@@ -40,10 +42,12 @@ function newCheck(stack: StackRow, applied: RunRow): NewRun {
 
 /** Compares the live world and the program with the state; the result is void if the state moved meanwhile. */
 async function look(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<DriftResult> {
+  const verified = await requireTrust(deps, stack, run, lease.signal);
+  const signed = saySigners(verified);
+  await record(deps, lease, { run: { id: run.id, from: 'verifying', to: 'fetching', patch: { signed } } });
   const artifact = await fetchProgram(deps, stack, run, lease.signal);
-  await record(deps, lease, { run: { id: run.id, from: 'fetching', to: 'verifying' } });
   return await withWorkspace(deps, run, artifact, lease.signal, async (scene) => {
-    await record(deps, lease, { run: { id: run.id, from: 'verifying', to: 'planning' } });
+    await record(deps, lease, { run: { id: run.id, from: 'fetching', to: 'planning' } });
     const { request } = await gatherInputs(deps, lease, { stack, run, ...scene, phase: 'plan' });
     const before = await deps.engine.checkpoint(request);
     if (before.hash === 'absent')
@@ -96,10 +100,8 @@ async function finish(deps: WorkerDeps, lease: HeldLease, run: RunRow, result: D
       to: 'planned',
       patch: { message, summary: JSON.stringify({ drifted: found }) },
     },
-    stack: {
-      conditions: drifted(stack.conditions, stack.generation, found === 0 ? 'False' : 'True', reason, message, now),
-      next_drift_at: nextDrift(run.spec, now),
-    },
+    stack: { next_drift_at: nextDrift(run.spec, now) },
+    conditions: (fresh) => drifted(fresh, stack.generation, found === 0 ? 'False' : 'True', reason, message, now),
     also: async (trx) => {
       const change = await replaceDrift(trx, { tenant: stack.tenant, stackId: stack.id, items: result.items });
       // Said once when it appears and once when it is gone, not at every check.
@@ -125,13 +127,12 @@ async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: Re
   const known = stack.conditions.some((condition) => condition.type === 'Drifted' && condition.message === message);
   await record(deps, lease, {
     run: { id: run.id, from: run.state, to: 'errored', patch: { reason: error.reason, message } },
-    stack: {
+    stack: { next_drift_at: again },
+    conditions: (fresh) =>
       // A result that was thrown away says nothing: what was known before still stands.
-      ...(error.reason !== 'DriftDiscarded' && {
-        conditions: drifted(stack.conditions, stack.generation, 'Unknown', error.reason, message, now),
-      }),
-      next_drift_at: again,
-    },
+      error.reason === 'DriftDiscarded'
+        ? fresh
+        : drifted(fresh, stack.generation, 'Unknown', error.reason, message, now),
     events:
       known || error.reason === 'DriftDiscarded'
         ? []
@@ -142,7 +143,7 @@ async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: Re
 async function check(deps: WorkerDeps, lease: HeldLease, stack: StackRow, applied: RunRow): Promise<void> {
   const run = await recordNewRun(deps, lease, newCheck(stack, applied));
   try {
-    await record(deps, lease, { run: { id: run.id, from: 'pending', to: 'fetching' } });
+    await record(deps, lease, { run: { id: run.id, from: 'pending', to: 'verifying' } });
     await finish(deps, lease, run, await look(deps, lease, stack, run));
   } catch (thrown) {
     const error = asReconcileError(thrown);
@@ -174,7 +175,7 @@ async function sayHolderUnknown(
     if (stack.conditions.some((condition) => condition.type === 'Drifted' && condition.message === message)) return;
     const now = await databaseNow(trx);
     await patchStack(trx, stackId, {
-      conditions: drifted(stack.conditions, stack.generation, 'Unknown', 'HolderUnknown', message, now),
+      conditions: JSON.stringify(drifted(stack.conditions, stack.generation, 'Unknown', 'HolderUnknown', message, now)),
     });
     await recordEvent(trx, {
       tenant: stack.tenant,

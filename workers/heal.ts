@@ -11,18 +11,16 @@ import type { WorkerDeps } from './deps.ts';
 
 const DAY_MS = 86_400_000;
 
-/** The conditions with `Drifted` set, as stored. */
+/** The conditions with `Drifted` set. */
 export function drifted(
-  conditions: Condition[],
+  conditions: readonly Condition[],
   generation: number,
   status: 'True' | 'False' | 'Unknown',
   reason: Reason,
   message: string,
   now: Date,
 ) {
-  return JSON.stringify(
-    setCondition(conditions, { type: 'Drifted', status, reason, message, observedGeneration: generation }, now),
-  );
+  return setCondition(conditions, { type: 'Drifted', status, reason, message, observedGeneration: generation }, now);
 }
 
 /** Asks for a heal where the spec says so and nothing fights it. */
@@ -49,7 +47,9 @@ export async function healIfWanted(
         if (fresh === undefined) return;
         await trx
           .updateTable('stacks')
-          .set({ conditions: drifted(fresh.conditions, fresh.generation, 'True', 'HealLoop', message, now) })
+          .set({
+            conditions: JSON.stringify(drifted(fresh.conditions, fresh.generation, 'True', 'HealLoop', message, now)),
+          })
           .where('id', '=', stack.id)
           .execute();
         if (known) return;

@@ -7,6 +7,7 @@ import { failStart } from '../toolchain/setup-error.ts';
 import { ensureToolchain } from '../toolchain/setup.ts';
 import { buildWorker } from './build.ts';
 import { checkDrift } from './drift.ts';
+import { attachEvidence } from './evidence.ts';
 import { reconcile } from './reconcile.ts';
 import { createSweep } from './sweep.ts';
 
@@ -45,16 +46,22 @@ async function main(): Promise<void> {
       process: (job) => checkDrift(deps, job.stackId),
     }),
   ];
-  const stopSweep = everySweep(config.PLUMBLINE_SWEEP_SECONDS * 1000, createSweep(deps), (error) =>
-    deps.logger.warn({ err: error, reason: 'InternalError' }, 'sweep failed'),
-  );
+  const sweepMs = config.PLUMBLINE_SWEEP_SECONDS * 1000;
+  const failed = (error: unknown) => deps.logger.warn({ err: error, reason: 'InternalError' }, 'sweep failed');
+  const stopSweep = everySweep(sweepMs, createSweep(deps), failed);
+  // Apart from the sweep: a slow registry must not keep stacks from being rung for.
+  const stopEvidence = everySweep(sweepMs, () => attachEvidence(deps), failed);
   deps.logger.info({ worker: deps.identity.id, tenant }, 'worker ready');
   closeWithGrace({ delay: CLOSE_MS, logger: deps.logger }, async () => {
     await stopSweep();
+    // It ends with the shutdown signal at the latest.
+    const evidence = stopEvidence();
     // Runs may end by themselves first; an apply is only interrupted when the grace is over.
     const interrupt = setTimeout(() => worker.interrupt(), GRACE_MS);
     await Promise.all(processors.map((processor) => processor.close()));
     clearTimeout(interrupt);
+    worker.interrupt();
+    await evidence;
     await worker.close();
     await servers.release();
   });

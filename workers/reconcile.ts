@@ -16,6 +16,7 @@ import { failRun } from './steps/fail.ts';
 import { planRun } from './steps/plan.ts';
 import { answerPending, recoverRun } from './steps/recover.ts';
 import { resolveSource } from './steps/resolve.ts';
+import { verifyRevision } from './steps/verify.ts';
 
 /** More steps than any honest reconcile takes: a guard against a decision that never rests. */
 const MAX_STEPS = 50;
@@ -114,6 +115,8 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
   switch (action.type) {
     case 'resolve':
       return await resolveSource(deps, lease, stack);
+    case 'verify':
+      return await verifyRevision(deps, lease, stack);
     case 'cancel':
       return await end(scene, action.runId, 'canceled', `canceled by ${action.by}`, action.by);
     case 'supersede':

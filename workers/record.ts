@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely';
+import type { Condition } from '#core/domain/condition.ts';
 import type { Outcome } from '#core/domain/summarize.ts';
 import { speaksForStack, summarize } from '#core/domain/summarize.ts';
 import type { RunState } from '#core/domain/run.ts';
@@ -27,6 +28,8 @@ export interface StatusChange {
   /** What it means for the stack; left out by itself where the run does not speak for it. */
   outcome?: Outcome;
   stack?: StackPatch;
+  /** Conditions beside Ready, Reconciling and Stalled, made from those the outcome leaves. */
+  conditions?(conditions: readonly Condition[], now: Date): readonly Condition[];
   events?: EventInput[];
   /** More writes of the same transaction. */
   also?(trx: Transaction<Schema>): Promise<void>;
@@ -47,10 +50,10 @@ export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusC
     const at = { generation: stack.generation, now: await databaseNow(trx) };
     const outcome = change.outcome &&
       speaks && { ...change.outcome, message: deps.scrubber.scrub(change.outcome.message) };
-    const conditions =
-      outcome === undefined || outcome === false
-        ? {}
-        : { conditions: JSON.stringify(summarize(stack.conditions, outcome, at)) };
+    const summarized =
+      outcome === undefined || outcome === false ? stack.conditions : summarize(stack.conditions, outcome, at);
+    const said = change.conditions?.(summarized, at.now) ?? summarized;
+    const conditions = said === stack.conditions ? {} : { conditions: JSON.stringify(said) };
     await patchStack(trx, lease.stackId, { ...conditions, ...change.stack });
     for (const event of change.events ?? []) {
       await recordEvent(trx, {

@@ -10,6 +10,7 @@ import type { Schema } from '#core/store/schema.ts';
 import { secretVersions } from '#core/store/secrets.ts';
 import { databaseNow } from '#core/store/clock.ts';
 import { getStackById } from '#core/store/stacks.ts';
+import { currentTrust } from './trust.ts';
 
 /** Names of the secrets a spec uses: a new version of one of them is a new desired state. */
 export function secretNames(spec: StackSpec): string[] {
@@ -22,18 +23,21 @@ export function secretNames(spec: StackSpec): string[] {
 export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
   const stack = await getStackById(db, stackId);
   if (stack === undefined) return undefined;
-  const [now, run, last, drift, versions] = await Promise.all([
+  const [now, run, last, drift, versions, trust] = await Promise.all([
     databaseNow(db),
     liveRun(db, stackId),
     lastDesiredRun(db, stackId),
     listDrift(db, stackId),
     secretVersions(db, stack.tenant, secretNames(stack.spec)),
+    currentTrust(db, stack.tenant, stack.spec),
   ]);
   const resolved = stack.resolved_digest === null ? undefined : await getRevision(db, stackId, stack.resolved_digest);
   const applied = stack.applied_digest === null ? undefined : await getRevision(db, stackId, stack.applied_digest);
   const answered = new Set((stack.pending_answers ?? []).map((answer) => answer.urn));
   const pending = stack.pending_operations ?? [];
   const stalledReason = stack.conditions.find((condition) => condition.type === 'Stalled')?.reason;
+  const { verification } = stack;
+  const isCurrent = verification?.digest === stack.resolved_digest && verification?.trustKey === trust.key;
   const snapshot: Snapshot = {
     now,
     spec: stack.spec,
@@ -50,6 +54,7 @@ export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
     },
     desiredKey: resolved && digestOf({ digest: resolved.digest, generation: stack.generation, secrets: versions }),
     attemptedKey: stack.attempted_key,
+    verification: isCurrent && verification !== null ? verification : undefined,
     stalled: stalledReason === undefined ? undefined : asReason(stalledReason),
     failures: stack.failures,
     run: run && {

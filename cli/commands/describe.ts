@@ -19,6 +19,15 @@ function describeRun({ number, state, planDigest }: RunView): string {
   return `${number} ${state}${planDigest === null ? '' : `, plan ${shortDigest(planDigest)}`}`;
 }
 
+/** Who vouches for the resolved revision; an exception is as loud as a missing signature. */
+function signedOf({ status, spec }: StackView): string {
+  const { verification } = status;
+  const exception = spec.source.verify?.unsigned;
+  if (verification === null) return exception === undefined ? '?' : `UNSIGNED: ${exception.reason}`;
+  if (verification.state === 'verified') return `by ${verification.signers.map(({ name }) => name).join(', ')}`;
+  return `${verification.state === 'unsigned' ? 'UNSIGNED' : 'NO'}: ${verification.message}`;
+}
+
 function renderStatus({ stack }: Description): string[] {
   const { status } = stack;
   const applied =
@@ -34,6 +43,7 @@ function renderStatus({ stack }: Description): string[] {
     `  source      ${stack.spec.source.repository}`,
     `  resolved    ${resolved}`,
     `  applied     ${applied}`,
+    `  signed      ${signedOf(stack)}`,
     `  generation  ${stack.generation} by ${stack.specBy} (observed ${status.observedGeneration})`,
     `  next look   ${status.nextReconcileAt ?? 'when asked'}, drift ${status.nextDriftAt ?? 'when asked'}`,
     ...(stack.liveRun === null ? [] : [`  live run    ${describeRun(stack.liveRun)}`]),

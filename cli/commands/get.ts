@@ -18,6 +18,14 @@ function readyOf(stack: StackView): string {
   return `${of('Ready')?.status ?? 'Unknown'}${drifted}`;
 }
 
+/** One word; `plumb describe` says who. */
+function signedOf(stack: StackView): string {
+  const state = stack.status.verification?.state;
+  if (state === undefined) return '-';
+  if (state === 'verified') return 'yes';
+  return state === 'unsigned' ? 'UNSIGNED' : 'no';
+}
+
 async function getStacks({ client, path, print, settings }: Context, name?: string) {
   const items =
     name === undefined
@@ -25,10 +33,11 @@ async function getStacks({ client, path, print, settings }: Context, name?: stri
       : [await client.get(path`/stacks/${name}`, StackView)];
   print(name === undefined ? { items } : items[0], () =>
     renderTable(
-      ['NAME', 'READY', 'APPLIED', 'WHY'],
+      ['NAME', 'READY', 'SIGNED', 'APPLIED', 'WHY'],
       items.map((stack) => [
         stack.name,
         readyOf(stack),
+        signedOf(stack),
         shortRevision(stack.status.applied?.revision ?? '-'),
         stack.why,
       ]),
@@ -117,8 +126,8 @@ async function getTokens(context: Context, name?: string) {
 
 async function getTenants(context: Context, name?: string) {
   await getNamed(context, await context.client.list('/v1/tenants', TenantView), name, {
-    head: ['NAME', 'DESCRIPTION', 'CREATED'],
-    row: (item) => [item.name, item.description ?? '', item.createdAt],
+    head: ['NAME', 'SIGNATURES', 'DESCRIPTION', 'CREATED'],
+    row: (item) => [item.name, item.signatures, item.description ?? '', item.createdAt],
     empty: 'There is no tenant.',
   });
 }

@@ -52,6 +52,7 @@ function renderDetail({ run, plan, approvals }: RunDetailView, color: boolean): 
     '',
     renderSummary(run.summary ?? {}),
     `plan ${plan.planDigest}`,
+    ...(run.signed === null ? [] : [printable(run.signed)]),
     ...run.needs.map((need) => printable(`needs a person: ${need}`)),
     ...approvals.map(({ decision, actor, comment, at }) => printable(`${decision} by ${actor} at ${at} ${comment}`)),
     ...(run.state === 'awaiting_approval' ? ['', approve] : []),

@@ -2,9 +2,10 @@ import type { Reason } from './reason.ts';
 
 /**
  * Conditions of a Stack, after kstatus: `Ready` says whether the newest desired state is in the world, `Reconciling`
- * and `Stalled` are present only while true, `Drifted` tells what the last check found.
+ * and `Stalled` are present only while true, `Drifted` tells what the last check found, `SourceVerified` whether somebody
+ * who counts vouches for the revision (False with reason `Unsigned` is an exception that was made on purpose).
  */
-export const CONDITION_TYPES = ['Ready', 'Reconciling', 'Stalled', 'Drifted'] as const;
+export const CONDITION_TYPES = ['Ready', 'Reconciling', 'Stalled', 'Drifted', 'SourceVerified'] as const;
 export type ConditionType = (typeof CONDITION_TYPES)[number];
 export type ConditionStatus = 'True' | 'False' | 'Unknown';
 

@@ -25,6 +25,7 @@ const atRest: Snapshot = {
   applied: { ...v1, generation: 1 },
   desiredKey: 'key-1',
   attemptedKey: 'key-1',
+  verification: { state: 'verified', nextAt: null },
   stalled: undefined,
   failures: 0,
   run: undefined,
@@ -52,6 +53,32 @@ const newer = { resolved: v2, desiredKey: 'key-2' };
 
 describe('decide', () => {
   it.each<[string, Partial<Snapshot>, object]>([
+    ['looks who signed before anything is planned', { ...newer, verification: undefined }, { type: 'verify' }],
+    [
+      'waits for a signature until the next look',
+      { ...newer, verification: { state: 'missing', nextAt: '2026-11-24T12:01:00.000Z' } },
+      { type: 'rest', until: new Date('2026-11-24T12:01:00Z') },
+    ],
+    [
+      'looks again when the time has come',
+      { ...newer, verification: { state: 'refused', nextAt: earlier.toISOString() } },
+      { type: 'verify' },
+    ],
+    [
+      'plans nothing that nobody signed, and looks again with the next poll',
+      { ...newer, verification: { state: 'missing', nextAt: null } },
+      { type: 'rest', until: later },
+    ],
+    [
+      'plans what an exception lets through',
+      { ...newer, verification: { state: 'unsigned', nextAt: null } },
+      { type: 'plan', trigger: 'revision' },
+    ],
+    [
+      'leaves a stack at rest whose applied revision is no longer trusted',
+      { verification: { state: 'refused', nextAt: null } },
+      { type: 'rest', until: later },
+    ],
     ['rests until the next poll when the world agrees', {}, { type: 'rest', until: later }],
     ['asks the registry when a request came in', { requestedSeq: 2 }, { type: 'resolve' }],
     ['asks the registry when the poll is due', { sourceDueAt: earlier }, { type: 'resolve' }],

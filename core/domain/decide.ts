@@ -3,6 +3,7 @@ import { unreachable } from './errors.ts';
 import { DEFAULTS, type StackSpec } from './manifest.ts';
 import type { Reason } from './reason.ts';
 import { isExecuting, type Operation, type RunState, type Trigger } from './run.ts';
+import { isTrusted, type Verification } from './verification.ts';
 
 /** The unfinished run of a stack, as far as the decision needs it. */
 export interface LiveRun {
@@ -44,6 +45,8 @@ export interface Snapshot {
   desiredKey: string | undefined;
   /** What the last run attempted; null asks for a new attempt. */
   attemptedKey: string | null;
+  /** What is known about the signatures of the resolved revision under today's policy; undefined: nothing yet. */
+  verification: Pick<Verification, 'state' | 'nextAt'> | undefined;
   /** Reason of the `Stalled` condition, if there is one. */
   stalled: Reason | undefined;
   failures: number;
@@ -67,6 +70,7 @@ export type Action =
   | { type: 'recover'; runId: string }
   | { type: 'abandon'; runId: string }
   | { type: 'answer-pending' }
+  | { type: 'verify' }
   | { type: 'hold-backward' }
   | { type: 'exhaust' }
   | { type: 'drop-heal' }
@@ -206,6 +210,15 @@ export function decide(snapshot: Snapshot): Action {
   return decideDesired(snapshot, resolved, desiredKey);
 }
 
+/** Nothing is planned, let alone unpacked, before the revision is known to meet the policy. */
+function decideUnverified({ verification, now, ...snapshot }: Snapshot): Action | undefined {
+  if (verification === undefined) return { type: 'verify' };
+  if (isTrusted(verification)) return undefined;
+  const nextAt = verification.nextAt === null ? undefined : new Date(verification.nextAt);
+  if (nextAt !== undefined && nextAt <= now) return { type: 'verify' };
+  return { type: 'rest', until: earliest(nextAt, nextPoll({ ...snapshot, verification, now })) };
+}
+
 function decideDesired(snapshot: Snapshot, resolved: ResolvedRevision, desiredKey: string): Action {
   const backward = wentBack(snapshot);
   const onBackward = snapshot.spec.source.onBackward ?? DEFAULTS.onBackward;
@@ -220,6 +233,8 @@ function decideDesired(snapshot: Snapshot, resolved: ResolvedRevision, desiredKe
   } else if (attempted) {
     return { type: 'rest', until: nextPoll(snapshot) };
   }
+  const unverified = decideUnverified(snapshot);
+  if (unverified !== undefined) return unverified;
   return {
     type: 'plan',
     operation: backward ? 'rollback' : 'update',

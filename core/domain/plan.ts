@@ -70,6 +70,8 @@ export interface BoundDocument {
   /** sha256 of the checkpoint, `absent` before the first apply. */
   checkpoint: string;
   artifact: string;
+  /** Who vouches for the artifact, and the key of the policy it was held against. */
+  verification: { state: string; trustKey: string; signers: string[] };
   path: string;
   dependencies: string;
   /** sha256 over the canonical update plan, without its time and magic. */

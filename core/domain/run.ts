@@ -9,8 +9,8 @@ export type Trigger = (typeof TRIGGERS)[number];
 /** States of a run; the arrows are in `TRANSITIONS` and drawn in the README. */
 export const RUN_STATES = [
   'pending',
-  'fetching',
   'verifying',
+  'fetching',
   'planning',
   'planned',
   'awaiting_approval',
@@ -29,9 +29,9 @@ export type RunState = (typeof RUN_STATES)[number];
 
 /** Every legal move; the store refuses all others by compare-and-set. */
 export const TRANSITIONS = {
-  pending: ['fetching', 'superseded', 'canceled', 'errored'],
-  fetching: ['verifying', 'superseded', 'canceled', 'errored'],
-  verifying: ['planning', 'superseded', 'canceled', 'errored'],
+  pending: ['verifying', 'superseded', 'canceled', 'errored'],
+  verifying: ['fetching', 'superseded', 'canceled', 'errored'],
+  fetching: ['planning', 'superseded', 'canceled', 'errored'],
   planning: ['planned', 'awaiting_approval', 'approved', 'superseded', 'canceled', 'errored'],
   awaiting_approval: ['approved', 'discarded', 'expired', 'stale', 'superseded', 'canceled'],
   approved: ['applying', 'stale', 'superseded', 'canceled', 'errored'],
@@ -59,7 +59,7 @@ export function isFinished(state: RunState): boolean {
 }
 
 /** States in which a process of the run may be executing, so a crash must be cleaned up after. */
-export const EXECUTING_STATES = ['fetching', 'verifying', 'planning', 'applying', 'interrupting'] as const;
+export const EXECUTING_STATES = ['verifying', 'fetching', 'planning', 'applying', 'interrupting'] as const;
 
 /** Whether a worker is (or was, before it died) busy with the run. */
 export function isExecuting(state: RunState): boolean {

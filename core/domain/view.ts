@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox';
-import { ROLES, StackSpec } from './manifest.ts';
+import { ROLES, StackSpec, VerifyPolicy } from './manifest.ts';
 import { OPERATIONS, RUN_STATES, TRIGGERS } from './run.ts';
 
 /**
@@ -46,6 +46,9 @@ export const RunView = Type.Object({
   requestedBy: Type.String(),
   planDigest: orNull(Type.String({ description: 'what is approved' })),
   summary: orNull(Type.Record(Type.String(), Type.Integer())),
+  signed: orNull(
+    Type.String({ description: 'who vouches for the artifact, or UNSIGNED and the exception it runs by' }),
+  ),
   needs: Type.Array(Type.String(), { description: 'why a person is needed' }),
   approvalsRequired: Type.Integer(),
   expiresAt: orNull(Time),
@@ -101,6 +104,22 @@ export const RunDetailView = Type.Object({
 });
 export type RunDetailView = Static<typeof RunDetailView>;
 
+export const VerificationView = Type.Object({
+  state: oneOf(['verified', 'unsigned', 'missing', 'refused', 'unset']),
+  digest: Type.String(),
+  message: Type.String(),
+  signers: Type.Array(
+    Type.Object({
+      format: Type.String(),
+      name: Type.String(),
+      digest: Type.String(),
+      statement: Type.String({ description: 'what is signed: the artifact, or a statement by its predicate type' }),
+    }),
+  ),
+  attempts: Type.Integer(),
+  nextAt: orNull(Time),
+});
+
 export const StackView = Type.Object({
   tenant: Type.String(),
   name: Type.String(),
@@ -115,6 +134,7 @@ export const StackView = Type.Object({
     applied: orNull(
       Type.Object({ revision: Type.String(), digest: Type.String(), generation: Type.Integer(), at: orNull(Time) }),
     ),
+    verification: orNull(VerificationView),
     identity: orNull(Type.Record(Type.String(), Type.String())),
     failures: Type.Integer(),
     nextReconcileAt: orNull(Time),
@@ -133,6 +153,8 @@ export type StackView = Static<typeof StackView>;
 export const TenantView = Type.Object({
   name: Type.String(),
   description: orNull(Type.String()),
+  signatures: oneOf(['required', 'optional']),
+  verify: orNull(VerifyPolicy),
   createdAt: Time,
 });
 export type TenantView = Static<typeof TenantView>;

@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, Transaction } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import pg from 'pg';
 import * as initial from './migrations/0001-initial.ts';
+import * as verification from './migrations/0002-verification.ts';
 import type { Schema } from './schema.ts';
 import { storablePlugin } from './storable.ts';
 
@@ -50,7 +51,7 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
 export async function migrateToLatest(db: Database): Promise<void> {
   const migrator = new Migrator({
     db,
-    provider: { getMigrations: () => Promise.resolve({ '0001-initial': initial }) },
+    provider: { getMigrations: () => Promise.resolve({ '0001-initial': initial, '0002-verification': verification }) },
   });
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) {

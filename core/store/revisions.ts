@@ -58,6 +58,19 @@ export async function getRevision(db: Queryable, stackId: string, digest: string
     .executeTakeFirst();
 }
 
+/** The digest a tag of the stack's source named when it was last believed; undefined for a tag not seen yet. */
+export async function lastDigestOf(db: Queryable, stackId: string, tag: string): Promise<string | undefined> {
+  const row = await db
+    .selectFrom('revisions')
+    .select('digest')
+    .where('stack_id', '=', stackId)
+    .where(sql<boolean>`revision = ${tag} || '@' || digest`)
+    .orderBy('last_seen_at', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.digest;
+}
+
 /** Notes that a revision was applied now. */
 export async function markApplied(trx: Transaction<Schema>, at: { stackId: string; digest: string }): Promise<void> {
   await trx

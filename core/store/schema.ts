@@ -1,9 +1,10 @@
 import type { ColumnType, Generated, JSONColumnType } from 'kysely';
 import type { Condition } from '../domain/condition.ts';
-import type { ReceiverType, Role, StackSpec } from '../domain/manifest.ts';
+import type { ReceiverType, Role, StackSpec, TenantSpec } from '../domain/manifest.ts';
 import type { BoundDocument, ChangeSummary, ResourceChange, StateIdentity } from '../domain/plan.ts';
 import type { Reason } from '../domain/reason.ts';
 import type { Operation, RunState, Trigger } from '../domain/run.ts';
+import type { Signer, Verification } from '../domain/verification.ts';
 
 type Timestamp = ColumnType<Date, Date | string, Date | string>;
 type NullableTimestamp = ColumnType<Date | null, Date | string | null | undefined, Date | string | null>;
@@ -24,7 +25,7 @@ export interface InstallationTable {
 
 export interface TenantsTable {
   name: string;
-  spec: Json<{ description?: string }>;
+  spec: Json<TenantSpec>;
   /** Sealed 32-byte key for HMACs in plan digests; see core/secrets.ts. */
   hmac_key: Buffer;
   created_at: CreatedAt;
@@ -107,6 +108,10 @@ export interface StacksTable {
   resolved_at: NullableTimestamp;
   /** When the registry is asked again without being told to. */
   source_due_at: NullableTimestamp;
+  /** What is known about the signatures of the resolved revision. */
+  verification: NullableJson<Verification>;
+  /** A digest that an immutable tag moved to and that is not taken. */
+  held_digest: Nullable<string>;
   /** Hash of what the last run attempted: digest, generation, secret versions. */
   attempted_key: Nullable<string>;
   applied_digest: Nullable<string>;
@@ -159,6 +164,16 @@ export interface RevisionsTable {
   applied_at: NullableTimestamp;
 }
 
+/** Verdicts that held, by digest and policy: neither changes, so neither does the verdict until it runs out. */
+export interface VerificationsTable {
+  tenant: string;
+  digest: string;
+  trust_key: string;
+  signers: Json<Signer[]>;
+  verified_at: DefaultNow;
+  valid_until: NullableTimestamp;
+}
+
 export interface RunsTable {
   id: Generated<string>;
   tenant: string;
@@ -181,7 +196,13 @@ export interface RunsTable {
   summary: NullableJson<ChangeSummary>;
   /** Why a person is needed; empty for a plan that may go on by itself. */
   needs: Json<string[]>;
+  /** One line: who vouches for the artifact, or the exception it runs by. */
+  signed: Generated<string>;
   approvals_required: Generated<number>;
+  /** Digest of the evidence attached to the artifact; when it is tried (again), and how often it was. */
+  evidence_digest: Nullable<string>;
+  evidence_due_at: NullableTimestamp;
+  evidence_attempts: Generated<number>;
   expires_at: NullableTimestamp;
   cancel_requested_by: Nullable<string>;
   created_at: CreatedAt;
@@ -309,6 +330,7 @@ export interface Schema {
   deliveries: DeliveriesTable;
   stacks: StacksTable;
   revisions: RevisionsTable;
+  verifications: VerificationsTable;
   runs: RunsTable;
   plans: PlansTable;
   approvals: ApprovalsTable;

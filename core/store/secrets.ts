@@ -36,6 +36,9 @@ export async function putSecret(
       .where(
         sql<boolean>`(spec->'credentials'->>'plan' = ${name} or spec->'credentials'->>'apply' = ${name}
           or spec->'source'->>'credentials' = ${name}
+          or jsonb_path_exists(coalesce(spec->'source'->'verify', '{}'), '$.** ? (@ == $name)', jsonb_build_object('name', ${name}::text))
+          or exists (select from tenants where tenants.name = stacks.tenant
+            and jsonb_path_exists(coalesce(tenants.spec->'verify', '{}'), '$.** ? (@ == $name)', jsonb_build_object('name', ${name}::text)))
           or exists (select from jsonb_each(coalesce(spec->'pulumi'->'secrets', '{}')) as used where used.value->>'secret' = ${name}))`,
       )
       .returning('id')

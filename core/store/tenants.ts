@@ -1,7 +1,8 @@
-import type { Selectable } from 'kysely';
+import { sql, type Selectable } from 'kysely';
 import { ConfigError } from '../config.ts';
 import { canonicalJson } from '../domain/plan.ts';
 import { openTenantKey, type MasterKey, type TenantKey } from '../secrets.ts';
+import { clock } from './clock.ts';
 import { inTransaction, type Queryable } from './database.ts';
 import type { TenantsTable } from './schema.ts';
 
@@ -32,6 +33,12 @@ export async function createTenant(
       .executeTakeFirstOrThrow();
     if (canonicalJson(found.spec) === canonicalJson(tenant.spec)) return { tenant: found, outcome: 'unchanged' };
     await trx.updateTable('tenants').set({ spec }).where('name', '=', tenant.name).execute();
+    // Whose signatures count may be another matter now.
+    await trx
+      .updateTable('stacks')
+      .set({ requested_seq: sql`requested_seq + 1`, next_reconcile_at: clock() })
+      .where('tenant', '=', tenant.name)
+      .execute();
     return { tenant: { ...found, spec: tenant.spec }, outcome: 'changed' };
   });
 }

@@ -37,18 +37,21 @@ describe('distribution notifications', () => {
     expect(send([push], { 'content-type': type }).kind).toBe(kind);
   });
 
-  it('keeps pushes of tagged manifests only', () => {
+  it('keeps pushes of manifests only, those without a tag as well: a signature has none', () => {
     const delivery = send([
       push,
       { ...push, action: 'pull' },
       { ...push, target: { ...push.target, mediaType: 'application/octet-stream' } },
-      { ...push, target: { ...push.target, tag: '' } },
+      { ...push, id: 'e3', target: { ...push.target, tag: '' } },
       { id: 'e2', action: 'delete', target: { repository: 'infra/shop', digest: 'sha256:1' } },
     ]);
     expect(delivery).toEqual({
       kind: 'authentic',
-      events: [{ repository: 'infra/shop', tag: 'prod', key: 'e1' }],
-      ignored: 4,
+      events: [
+        { repository: 'infra/shop', tag: 'prod', key: 'e1' },
+        { repository: 'infra/shop', tag: '', key: 'e3' },
+      ],
+      ignored: 3,
     });
   });
 

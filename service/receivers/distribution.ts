@@ -60,7 +60,8 @@ export function distribution(request: HookRequest, secret: string): Delivery {
   }
   const events = body.events.flatMap((event) => {
     const { mediaType: type = '', repository, tag = '' } = event.target;
-    const pushed = event.action === 'push' && tag !== '' && MANIFEST_TYPES.has(type);
+    // Without a tag it is a signature or another referrer: the stack that waits for it is to look again.
+    const pushed = event.action === 'push' && MANIFEST_TYPES.has(type);
     return pushed ? [{ repository, tag, key: event.id }] : [];
   });
   return { kind: 'authentic', events, ignored: body.events.length - events.length };

@@ -11,7 +11,11 @@ import { canonicalJson } from '#core/domain/plan.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import type { DriftItemView, EventView, RunDetailView, RunView, StackView } from '#core/domain/view.ts';
 import { createArtifactStore } from '#core/oci/cache.ts';
+import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
 import { pushProgram } from '#core/oci/pack.ts';
+import type { Descriptor } from '#core/oci/port.ts';
+import { signArtifact } from '#core/oci/sign.ts';
+import { readSigningKey } from '#core/oci/sign-key.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
 import { createLogger } from '#core/logger.ts';
 import { createRing, openQueueWorker } from '#core/queue.ts';
@@ -65,6 +69,10 @@ export interface TestPlumbline {
   /** Packs and pushes a fake program; returns its digest. */
   push(program: FakeProgram | Record<string, string>, tag?: string, repository?: string): Promise<string>;
   moveTag(digest: string, tag: string, repository?: string): Promise<void>;
+  /** Attaches a signature by a private key in PEM. */
+  sign(digest: string, key: string, repository?: string): Promise<void>;
+  /** What is attached to a digest. */
+  attached(digest: string, repository?: string): Promise<Descriptor[]>;
   /** Applies a Stack whose source is the repository `infra/<name>`, tag `prod`. */
   stack(name: string, change?: Partial<StackSpec>): Promise<void>;
   secret(name: string, data: Record<string, string>): Promise<void>;
@@ -112,6 +120,8 @@ export interface TestOptions {
   /** False: the registry does not post to the service. */
   webhook?: boolean;
   config?: Record<string, string>;
+  /** Whether the tenant requires signatures; optional by default. */
+  signatures?: 'required' | 'optional';
   /** Milliseconds `until` waits; 20 s by default. */
   waitMs?: number;
 }
@@ -133,6 +143,7 @@ function workerDeps(
     config,
     identity: { id: `test-${randomUUID().slice(0, 8)}`, tenant, bootId: 'test-boot', pidNamespace: 'test' },
     artifacts: createArtifactStore({ dir: join(config.cacheDir, 'artifacts') }),
+    cloudIdentity: createCloudIdentity(),
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: async () => ({ digest: 'none', nodeModules: undefined, plugins: undefined }),
     proveDead: async () => false,
@@ -160,7 +171,13 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
   const dataDir = join(dir, 'data');
   await mkdir(dataDir);
   const masterKey = await loadMasterKey(join(dir, 'key/master.key'), dataDir);
-  await createTenant(database.db, { name: tenant, spec: {}, hmacKeySealed: newTenantKey(masterKey, tenant) });
+  // Most scenarios are about what happens to an artifact that may run, whoever vouches for it.
+  const signatures = options.signatures ?? 'optional';
+  await createTenant(database.db, {
+    name: tenant,
+    spec: { signatures },
+    hmacKeySealed: newTenantKey(masterKey, tenant),
+  });
   const token = await makeToken(database, tenant);
   const redisUrl = options.redisUrl ?? inject('redisUrl');
   const log: string[] = [];
@@ -261,6 +278,18 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
         AbortSignal.timeout(10_000),
       );
     },
+    async sign(digest, key, repository = 'shop') {
+      const at = parseRepository(`oci://${registryHost}/infra/${repository}`);
+      const request = { repository: at, digest, key: await readSigningKey(key) };
+      await signArtifact(client, request, AbortSignal.timeout(10_000));
+    },
+    attached: (digest, repository = 'shop') =>
+      client.referrers(
+        parseRepository(`oci://${registryHost}/infra/${repository}`),
+        digest,
+        {},
+        AbortSignal.timeout(10_000),
+      ),
     async stack(name, change = {}) {
       const spec = {
         source: { repository: `oci://${registryHost}/infra/${name}`, ref: { tag: 'prod' }, interval: '1h' },

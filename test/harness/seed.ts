@@ -28,6 +28,7 @@ function boundTo(run: RunRow, stack: string, salt: string): BoundDocument {
     identity: { backend: 'file:///state', organization: 'organization', project: 'shop', stack: 'prod' },
     checkpoint: 'absent',
     artifact: run.digest,
+    verification: { state: 'unsigned', trustKey: 'sha256:0', signers: [] },
     path: '.',
     dependencies: 'none',
     plan: digestOf(salt),
@@ -67,9 +68,9 @@ export async function seedWaitingRun(
     const bound = boundTo(run, at.stack, at.salt ?? 'first');
     const planDigest = digestOf(bound);
     for (const [from, to] of [
-      ['pending', 'fetching'],
-      ['fetching', 'verifying'],
-      ['verifying', 'planning'],
+      ['pending', 'verifying'],
+      ['verifying', 'fetching'],
+      ['fetching', 'planning'],
     ] as const) {
       await moveRun(trx, { runId: run.id, from, to });
     }

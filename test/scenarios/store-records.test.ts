@@ -239,6 +239,7 @@ const BOUND: BoundDocument = {
   identity: { backend: 'file:///state', organization: 'organization', project: 'shop', stack: 'prod' },
   checkpoint: 'absent',
   artifact: DIGEST,
+  verification: { state: 'unsigned', trustKey: 'sha256:0', signers: [] },
   path: '.',
   dependencies: 'none',
   plan: DIGEST,

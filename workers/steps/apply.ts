@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { asReconcileError, stalled, type ReconcileError } from '#core/domain/errors.ts';
 import { boundDifferences, planDigest, type BoundDifference, type BoundDocument } from '#core/domain/plan.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
+import { isTrusted } from '#core/domain/verification.ts';
 import { planFileHash } from '#core/engine/plan-file.ts';
 import type { ApplyResult } from '#core/engine/port.ts';
 import { open } from '#core/secrets.ts';
@@ -14,6 +15,7 @@ import { getStackById, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import { duringRun, type HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
+import { checkSignatures, type Verified } from '../trust.ts';
 import { bindPlan } from './bound.ts';
 import { checkpointPatch, leftBehind } from './checkpoint-patch.ts';
 import { failRun } from './fail.ts';
@@ -27,6 +29,10 @@ const LOOK_MS = 60_000;
 
 function say(difference: BoundDifference): string {
   return `${difference.path} was ${difference.approved} when approved and is now ${difference.now}`;
+}
+
+function untrusted(verified: Verified): string {
+  return `the signatures no longer meet the policy: ${verified.message}`;
 }
 
 interface Approved {
@@ -54,9 +60,11 @@ async function differences(
   if (stack === undefined) return ['the stack was deleted'];
   // Secrets and spec are read anew: a rotated credential is a difference.
   const fresh = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'apply', onOutput: () => undefined });
+  const verified = await checkSignatures(deps, { ...run, policyOf: stack.spec }, lease.signal);
+  if (!isTrusted(verified)) return [untrusted(verified)];
   const now: BoundDocument = await bindPlan(
     deps,
-    { stack, run, workspace, inputs: { ...fresh, request: inputs.request } },
+    { stack, run, workspace, inputs: { ...fresh, request: inputs.request }, verified },
     {
       planHash: planFileHash(bytes),
       changes: plan.changes,
@@ -253,6 +261,8 @@ async function runApply(
 export async function applyRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
   await duringRun(deps, lease, run, async () => {
     const approved = await loadApproved(deps, run);
+    const verified = await checkSignatures(deps, { ...run, policyOf: stack.spec }, lease.signal);
+    if (!isTrusted(verified)) return await makeStale(deps, lease, run, 'approved', [untrusted(verified)]);
     const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
     await withWorkspace(deps, run, artifactDir, lease.signal, (scene) => runApply(deps, lease, stack, approved, scene));
   });

@@ -3,6 +3,7 @@ import { digestOf, type BoundDocument, type ChangeSummary, type ResourceChange }
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
+import type { Verified } from '../trust.ts';
 import type { Inputs } from './request.ts';
 import type { Workspace } from './workspace.ts';
 
@@ -30,10 +31,10 @@ export interface ShownPlan {
  */
 export async function bindPlan(
   deps: WorkerDeps,
-  at: { stack: StackRow; run: RunRow; workspace: Workspace; inputs: Inputs },
+  at: { stack: StackRow; run: RunRow; workspace: Workspace; inputs: Inputs; verified: Verified },
   shown: ShownPlan,
 ): Promise<BoundDocument> {
-  const { stack, run, workspace, inputs } = at;
+  const { stack, run, workspace, inputs, verified } = at;
   const [checkpoint, versions] = await Promise.all([
     deps.engine.checkpoint(inputs.request),
     deps.engine.versions(workspace.programDir),
@@ -49,6 +50,11 @@ export async function bindPlan(
     identity: inputs.request.identity,
     checkpoint: checkpoint.hash,
     artifact: run.digest,
+    verification: {
+      state: verified.state,
+      trustKey: verified.trustKey,
+      signers: verified.signers.map(({ name, statement }) => `${name}: ${statement}`),
+    },
     path: run.spec.source.path ?? '.',
     dependencies: workspace.dependencies,
     plan: shown.planHash,

@@ -4,19 +4,22 @@ import { stalled } from '#core/domain/errors.ts';
 import { planDigest, type BoundDocument, type ResourceChange } from '#core/domain/plan.ts';
 import type { RunState } from '#core/domain/run.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
+import { saySigners } from '#core/domain/verification.ts';
 import type { Checkpoint, PreviewResult } from '#core/engine/port.ts';
 import { seal } from '#core/secrets.ts';
 import { clockPlus } from '#core/store/clock.ts';
 import { savePlan } from '#core/store/plans.ts';
-import type { RunRow } from '#core/store/runs.ts';
+import type { RunPatch, RunRow } from '#core/store/runs.ts';
 import { stackWithIdentity, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import { duringRun, type HeldLease } from '../lease.ts';
 import { record, type EventInput } from '../record.ts';
+import type { Verified } from '../trust.ts';
 import { approvalPolicy, bindPlan } from './bound.ts';
 import { checkpointPatch } from './checkpoint-patch.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
+import { requireTrust } from './verify.ts';
 import { fetchProgram, withWorkspace, type RunScene } from './workspace.ts';
 
 /** Sealed plans are bound to their run, so that a row cannot be swapped for another's. */
@@ -24,9 +27,20 @@ export function planContext(run: { tenant: string; id: string }): string {
   return `plan/${run.tenant}/${run.id}`;
 }
 
-async function move(deps: WorkerDeps, lease: HeldLease, run: RunRow, from: RunState, to: RunState, message: string) {
+async function move(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  run: RunRow,
+  from: RunState,
+  to: RunState,
+  message: string,
+  patch: RunPatch = {},
+) {
   const outcome = outcomeOf(to, message);
-  await record(deps, lease, { run: { id: run.id, from, to, patch: { message } }, ...(outcome && { outcome }) });
+  await record(deps, lease, {
+    run: { id: run.id, from, to, patch: { ...patch, message } },
+    ...(outcome && { outcome }),
+  });
 }
 
 /** Refuses a state that is not the one this stack owns (rule 8). Returns what a person should know about it. */
@@ -166,6 +180,7 @@ async function preview(
   stack: StackRow,
   run: RunRow,
   { workspace, onOutput }: RunScene,
+  verified: Verified,
 ): Promise<Planned> {
   const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput });
   await clearOwnLocks(deps, stack, inputs.request);
@@ -178,25 +193,27 @@ async function preview(
     summary: result.summary,
     unknowns: result.unknowns,
   };
-  const bound = await bindPlan(deps, { stack, run, workspace, inputs }, shown);
+  const bound = await bindPlan(deps, { stack, run, workspace, inputs, verified }, shown);
   const policy = approvalPolicy(run.spec);
   const destructive = approvalNeeds({ ...policy, mode: 'on-destructive' }, result.changes, []);
   // A rollback that takes something away is a person's decision in every mode (design, Going back).
   const forced = run.operation === 'rollback' && policy.mode === 'auto' ? destructive : [];
   const shared = inputs.sharedCredentials && policy.mode !== 'auto' ? ['plan and apply share one credential'] : [];
+  const unsigned = verified.state === 'unsigned' ? ['nobody signed what is applied'] : [];
   const needs = approvalNeeds(policy, result.changes, [...forced, ...concerns]);
-  return { preview: result, bound, needs: needs.length > 0 ? [...needs, ...shared] : [] };
+  return { preview: result, bound, needs: needs.length > 0 ? [...needs, ...shared, ...unsigned] : [] };
 }
 
-/** Takes a pending run through fetching, verifying and planning to a plan that is done, waits, or may be applied. */
+/** Takes a pending run through verifying, fetching and planning to a plan that is done, waits, or may be applied. */
 export async function planRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
   await duringRun(deps, lease, run, async () => {
-    await move(deps, lease, run, 'pending', 'fetching', `fetching ${run.revision}`);
+    await move(deps, lease, run, 'pending', 'verifying', `looking who signed ${run.revision}`);
+    const verified = await requireTrust(deps, stack, run, lease.signal);
+    await move(deps, lease, run, 'verifying', 'fetching', `fetching ${run.revision}`, { signed: saySigners(verified) });
     const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
-    await move(deps, lease, run, 'fetching', 'verifying', `checking ${run.revision}`);
     await withWorkspace(deps, run, artifactDir, lease.signal, async (scene) => {
-      await move(deps, lease, run, 'verifying', 'planning', `previewing ${run.revision}`);
-      await finishPlan(deps, lease, run, await preview(deps, lease, stack, run, scene));
+      await move(deps, lease, run, 'fetching', 'planning', `previewing ${run.revision}`);
+      await finishPlan(deps, lease, run, await preview(deps, lease, stack, run, scene, verified));
     });
   });
 }

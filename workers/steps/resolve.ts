@@ -1,14 +1,16 @@
 import { parseDuration } from '#core/domain/duration.ts';
-import { stalled, transient } from '#core/domain/errors.ts';
+import { transient } from '#core/domain/errors.ts';
 import { formatRevision, parseRepository } from '#core/domain/reference.ts';
 import { DEFAULTS, type SourceRef, type StackSpec } from '#core/domain/manifest.ts';
 import { selectTag } from '#core/oci/semver.ts';
 import type { Reason } from '#core/domain/reason.ts';
-import type { Repository } from '#core/oci/port.ts';
+import { credentialsFromSecret } from '#core/oci/docker-config.ts';
+import type { Pusher, Repository } from '#core/oci/port.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
+import { isImmutableTag, isTrusted } from '#core/domain/verification.ts';
 import { clock, clockPlus } from '#core/store/clock.ts';
 import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
-import { seeRevision } from '#core/store/revisions.ts';
+import { lastDigestOf, seeRevision } from '#core/store/revisions.ts';
 import type { StackPatch, StackRow } from '#core/store/stacks.ts';
 import { readSecret } from '../secrets.ts';
 import type { Registry, WorkerDeps } from '../deps.ts';
@@ -18,27 +20,30 @@ import { record, type EventInput, type StatusChange } from '../record.ts';
 async function wantedReference(registry: Registry, repository: Repository, ref: SourceRef, signal: AbortSignal) {
   if (ref.digest !== undefined) return ref.digest;
   if (ref.semver === undefined) return ref.tag ?? 'latest';
-  const tag = selectTag(await registry.tags(repository, signal), ref.semver);
+  const { semver: range, prerelease, filter } = ref;
+  const tag = selectTag(await registry.tags(repository, signal), { range, prerelease, filter });
   if (tag === undefined) {
     // Like a missing tag: whatever is missing may be pushed any moment.
     throw transient(
       'SourceNotFound',
-      `no tag of ${repository.host}/${repository.name} is in the range ${ref.semver}; push one or change spec.source.ref`,
+      `no tag of ${repository.host}/${repository.name} is in the range ${range}${filter === undefined ? '' : ` and matches ${filter}`}; push one or change spec.source.ref`,
     );
   }
   return tag;
 }
 
-/** The registry client of a stack's source, with its named credentials. */
-export async function sourceRegistry(deps: WorkerDeps, stack: StackRow): Promise<Registry> {
-  const name = stack.spec.source.credentials;
+/** The registry client of a stack's source, with its named credentials or the identity of the worker's cloud. */
+export async function sourceRegistry(
+  deps: WorkerDeps,
+  stack: Pick<StackRow, 'tenant' | 'spec'>,
+  signal: AbortSignal,
+): Promise<Registry & Pusher> {
+  const { credentials: name, workloadIdentity, repository } = stack.spec.source;
+  const { host } = parseRepository(repository);
+  if (workloadIdentity !== undefined) return deps.registry(await deps.cloudIdentity(workloadIdentity, host, signal));
   if (name === undefined) return deps.registry(undefined);
   const secret = await readSecret(deps, stack.tenant, name);
-  const { username, password } = secret.data;
-  if (username === undefined || password === undefined) {
-    throw stalled('SecretNotFound', `secret ${name} needs the keys username and password to be used for a registry`);
-  }
-  return deps.registry({ username, password });
+  return deps.registry(credentialsFromSecret(secret.data, host));
 }
 
 function sightings(stack: StackRow, next: { digest: string; revision: string; reference: string }): EventInput[] {
@@ -50,7 +55,15 @@ function sightings(stack: StackRow, next: { digest: string; revision: string; re
   if (!sameTag) return events;
   const message = `tag ${next.reference} moved from ${stack.resolved_digest} to ${next.digest}`;
   const data = { tag: next.reference, from: stack.resolved_digest, to: next.digest };
-  return [{ type: 'TagMoved', reason: 'TagMoved', severity: 'warning', message, data }, ...events];
+  const immutable = isImmutableTag(next.reference, stack.spec.source.immutableTags ?? DEFAULTS.immutableTags);
+  if (!immutable) return [{ type: 'TagMoved', message, data }, ...events];
+  return [{ type: 'ImmutableTagMoved', reason: 'ImmutableTagMoved', severity: 'error', message, data }, ...events];
+}
+
+/** With every poll and request a signature that was not there is looked for again, whenever the next look would be. */
+function lookAgain({ verification }: StackRow): StackPatch {
+  if (verification === null || isTrusted(verification)) return {};
+  return { verification: JSON.stringify({ ...verification, nextAt: new Date(0).toISOString() }) };
 }
 
 /** Milliseconds to the next poll, spread by up to a tenth, so that stacks made together do not ask together. */
@@ -66,15 +79,21 @@ const SOURCE_FAILURES: ReadonlySet<Reason> = new Set([
   'InvalidReference',
   'SecretNotFound',
   'TimedOut',
+  'ImmutableTagMoved',
 ]);
+
+/** They say something about one digest: another one is another matter. */
+const SIGNATURE_FAILURES: ReadonlySet<Reason> = new Set(['SignatureMissing', 'SignatureInvalid', 'PolicyUnset']);
 
 /** What is true of the stack again, after a source that failed answers. */
 async function afterSourceFailure(
   deps: WorkerDeps,
   stack: StackRow,
+  digest: string,
 ): Promise<Pick<StatusChange, 'outcome'> & { patch?: StackPatch }> {
   const ready = stack.conditions.find((condition) => condition.type === 'Ready');
-  if (ready?.status !== 'False' || !SOURCE_FAILURES.has(ready.reason)) return {};
+  const over = digest === stack.resolved_digest ? SOURCE_FAILURES : SOURCE_FAILURES.union(SIGNATURE_FAILURES);
+  if (ready?.status !== 'False' || !over.has(ready.reason)) return {};
   const run = (await liveRun(deps.db, stack.id)) ?? (await lastDesiredRun(deps.db, stack.id));
   // A run that failed for such a reason has its own retries.
   if (run === undefined || run.message === ready.message) return {};
@@ -84,18 +103,63 @@ async function afterSourceFailure(
 }
 
 /**
+ * The digest an immutable tag named before, where it now names another one and the stack holds such tags: that tag was
+ * overwritten, and nobody can say by whom.
+ */
+async function overwritten(
+  deps: WorkerDeps,
+  stack: StackRow,
+  next: { reference: string; digest: string },
+): Promise<string | undefined> {
+  const { immutableTags, onTagMoved, ref } = stack.spec.source;
+  if (ref.digest !== undefined || (onTagMoved ?? DEFAULTS.onTagMoved) === 'apply') return undefined;
+  if (!isImmutableTag(next.reference, immutableTags ?? DEFAULTS.immutableTags)) return undefined;
+  const known = await lastDigestOf(deps.db, stack.id, next.reference);
+  return known === next.digest ? undefined : known;
+}
+
+async function holdOverwritten(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  stack: StackRow,
+  moved: { reference: string; from: string; to: string },
+): Promise<void> {
+  const { reference: tag, from, to } = moved;
+  const message = `the tag ${tag}, which is promised never to move, moved from ${from} to ${to}; the new digest is not taken. Push a new version, or accept it with spec.source.onTagMoved: apply`;
+  await record(deps, lease, {
+    outcome: { type: 'failed', kind: 'stalled', reason: 'ImmutableTagMoved', message },
+    stack: { held_digest: to, source_due_at: clockPlus(pollMs(stack.spec)), handled_seq: stack.requested_seq },
+    events:
+      stack.held_digest === to
+        ? []
+        : [
+            {
+              type: 'ImmutableTagMoved',
+              reason: 'ImmutableTagMoved',
+              severity: 'error',
+              message,
+              data: { tag, from, to },
+            },
+          ],
+  });
+}
+
+/**
  * Asks the configured registry what the source names now and writes the answer down. Requests that arrive meanwhile are
  * not lost: only those counted before the question are marked as handled.
  */
 export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: StackRow): Promise<void> {
   const { source } = stack.spec;
   const repository = parseRepository(source.repository);
-  const registry = await sourceRegistry(deps, stack);
+  const registry = await sourceRegistry(deps, stack, lease.signal);
   const reference = await wantedReference(registry, repository, source.ref, lease.signal);
   const descriptor = await registry.resolve(repository, reference, lease.signal);
+  const before = await overwritten(deps, stack, { reference, digest: descriptor.digest });
+  if (before !== undefined)
+    return await holdOverwritten(deps, lease, stack, { reference, from: before, to: descriptor.digest });
   const revision = formatRevision(reference, descriptor.digest);
   const events = sightings(stack, { digest: descriptor.digest, revision, reference });
-  const { outcome, patch } = await afterSourceFailure(deps, stack);
+  const { outcome, patch } = await afterSourceFailure(deps, stack, descriptor.digest);
   await record(deps, lease, {
     ...(outcome && { outcome }),
     stack: {
@@ -103,6 +167,8 @@ export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: S
       resolved_digest: descriptor.digest,
       resolved_revision: revision,
       resolved_at: clock(),
+      held_digest: null,
+      ...lookAgain(stack),
       // From the answer on: a registry that takes longer than the interval must not be all the stack ever does.
       source_due_at: clockPlus(pollMs(stack.spec)),
       handled_seq: stack.requested_seq,

@@ -39,7 +39,7 @@ export async function fetchProgram(
 ): Promise<FetchedArtifact> {
   const { source } = run.spec;
   const { layerSelector, imagePath, ignore } = source;
-  const registry = await sourceRegistry(deps, { ...stack, spec: run.spec });
+  const registry = await sourceRegistry(deps, run, signal);
   const tenant = await getTenant(deps.db, stack.tenant);
   return await deps.artifacts.fetchArtifact({
     tenant: stack.tenant,

@@ -1,4 +1,7 @@
+import type { Signer } from '#core/domain/verification.ts';
 import type { Fetcher, ReferrerLister, Repository, Resolver } from '../port.ts';
+
+export type { Signer };
 
 /** Where signatures are looked for, and of what. */
 export interface VerifyContext {
@@ -8,19 +11,6 @@ export interface VerifyContext {
   digest: string;
   now: Date;
   signal: AbortSignal;
-}
-
-/** Who vouches for a digest; shown to people on the plan. Holds nothing secret. */
-export interface Signer {
-  format: 'cosign-bundle' | 'cosign-legacy' | 'notation';
-  /** `key release-key`, `https://… as issuer …`, `C=…, O=…`; for an attestation also what it says. */
-  name: string;
-  /** Digest that was signed. */
-  digest: string;
-  /** What is signed: the artifact itself, or a statement about it by its predicate type. */
-  statement: string;
-  /** Until when the verdict holds, where it depends on the time. */
-  validUntil?: Date;
 }
 
 /** What one block of a policy came to. */
