@@ -74,6 +74,11 @@ export async function listProgram(dir: string): Promise<PackedFile[]> {
   return await list(dir, parseIgnore(`${DEFAULT_IGNORE}\n${own}`, IGNORE_FILE));
 }
 
+/** Every file of a folder that was unpacked. @throws as `listProgram` */
+export async function listTree(dir: string): Promise<PackedFile[]> {
+  return await list(dir, () => false);
+}
+
 /** The files of a part as its layer has them. @throws as `listProgram`; ProgramInvalid for a plugin installed half-way */
 export async function listPart(part: Part, dir: string): Promise<PackedFile[]> {
   const files = await list(dir, parseIgnore(PART_IGNORE[part], part));
