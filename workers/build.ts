@@ -9,7 +9,7 @@ import { checkIsolation } from '#core/engine/isolation.ts';
 import { createLogger } from '#core/logger.ts';
 import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
 import { createArtifactStore, type ArtifactStore } from '#core/oci/cache.ts';
-import { createRegistryClient } from '#core/oci/registry-client.ts';
+import { createConfiguredClient } from '#core/oci/configured-client.ts';
 import { createRing } from '#core/queue.ts';
 import { createScrubber } from '#core/scrubber.ts';
 import { loadMasterKey } from '#core/secrets.ts';
@@ -71,7 +71,10 @@ export function openArtifacts(config: Config): ArtifactStore {
   });
 }
 
-/** Connects a worker to everything it needs; of `own`, the process's environment, only PATH and certificates are read. */
+/**
+ * Connects a worker to everything it needs; of `own`, the process's environment, only PATH, certificates and what
+ * credential helpers need are read.
+ */
 export async function buildWorker(
   config: Config,
   toolchain: Toolchain,
@@ -96,7 +99,7 @@ export async function buildWorker(
   });
   const { engine: engineVersion = 'unknown' } = await engine.versions('');
   await ensureInstallation(db, engineVersion);
-  const client = createRegistryClient({ plainHttpHosts: config.plainHttpRegistries });
+  const client = await createConfiguredClient(config, own);
   const ring = createRing(servers.redisUrl, logger);
   const identity = await identify(config);
   const stopping = new AbortController();
@@ -111,7 +114,8 @@ export async function buildWorker(
     engine,
     artifacts: openArtifacts(config),
     cloudIdentity: createCloudIdentity(),
-    registry: (credentials) => client.withCredentials(credentials),
+    // A stack that names no credentials gets what PLUMBLINE_DOCKER_CONFIG has for its registry.
+    registry: (credentials) => (credentials === undefined ? client : client.withCredentials(credentials)),
     dependencies: createDependencies(config, toolchain.engine.pulumi, own),
     ring,
     proveDead: deathProof(identity),

@@ -111,7 +111,7 @@ export function guardedLookup(origin: Origin): LookupFunction {
         return callback(error ?? new Error(`no address for ${hostname}`), '', 0);
       const refused = addresses.find(({ address }) => !isAllowedAddress(address, origin));
       if (refused !== undefined)
-        return callback(new AddressRefused(`the address ${refused.address} of ${hostname} is not a public one`), '', 0);
+        return callback(new AddressRefused(`the address ${refused.address} of ${hostname} is not public`), '', 0);
       if (options.all === true) return callback(null, addresses);
       return callback(null, first.address, first.family);
     });

@@ -245,7 +245,7 @@ describe('a challenge', () => {
     const entries = { [registry.host]: entry, 'other.invalid': { privateHosts: [realm.host] } };
     const refused = startTestSession({ entries }).send(request);
     await expect(refused).rejects.toMatchObject({ kind: 'stalled', reason: 'InvalidReference' });
-    await expect(refused).rejects.toThrow(/of localhost is not a public one/);
+    await expect(refused).rejects.toThrow(/of localhost is not public/);
     // It is dialled where the registry may send us there, and then speaks no TLS.
     const allowed = startTestSession({ entries: { [registry.host]: { ...entry, privateHosts: [realm.host] } } });
     await expect(allowed.send(request)).rejects.toThrow('does not speak HTTPS');

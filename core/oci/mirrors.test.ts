@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { createMirrors } from './mirrors.ts';
 import { NO_REGISTRY_SETTINGS, type Mirror, type RegistryEntry } from './registries.ts';
-import { startTestServer, type Reply, type TestServer } from './test-server.ts';
+import { readAll, startTestServer, type Reply, type TestServer } from './test-server.ts';
 import { getFrom, startTestSession, type TestSessionOptions } from './test-session.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
@@ -29,7 +29,7 @@ async function startMirrored(
 }
 
 async function bodyOf(response: { body: AsyncIterable<Uint8Array> }): Promise<string> {
-  return Buffer.concat(await Array.fromAsync(response.body)).toString();
+  return (await readAll(response.body)).toString();
 }
 
 describe('mirrors', () => {

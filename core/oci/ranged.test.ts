@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { resumedBody } from './ranged.ts';
-import { startTestServer, type Reply, type Seen } from './test-server.ts';
+import { readAll, startTestServer, type Reply, type Seen } from './test-server.ts';
 import { getFrom, startTestSession } from './test-session.ts';
 
 const CONTENT = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
@@ -11,7 +11,8 @@ const RANGES = { 'accept-ranges': 'bytes', etag: '"v1"' };
 /** What a server that takes ranges answers. */
 function part(seen: Seen, over: Reply = {}): Reply {
   const start = Number(/^bytes=(\d+)-$/.exec(seen.headers.range ?? '')?.[1] ?? 0);
-  const range = start === 0 ? {} : { 'content-range': `bytes ${start}-${CONTENT.length - 1}/${CONTENT.length}` };
+  const range: Record<string, string> =
+    start === 0 ? {} : { 'content-range': `bytes ${start}-${CONTENT.length - 1}/${CONTENT.length}` };
   return {
     status: start === 0 ? 200 : 206,
     body: CONTENT.subarray(start),
@@ -98,7 +99,7 @@ describe('a download that broke off', () => {
     const session = startTestSession({ plain: [registry, store] });
     const request = getFrom(registry.host, `/blobs/${DIGEST}`);
     const body = await resumedBody(session, request, { size: CONTENT.length, what: 'blob' });
-    expect(Buffer.concat(await Array.fromAsync(body)).equals(CONTENT)).toBe(true);
+    expect((await readAll(body)).equals(CONTENT)).toBe(true);
     expect(store.seen.map(({ url }) => url)).toEqual(['/blob?X-Signature=secret1', '/blob?X-Signature=secret2']);
   });
 
@@ -136,7 +137,7 @@ describe('a download', () => {
       size: CONTENT.length,
       what: 'blob',
     });
-    const failed = await Array.fromAsync(body).catch(String);
+    const failed = await readAll(body).catch(String);
     expect(failed).toContain(`${registry.host}/infra/shop@${DIGEST}: GET ${store.origin} failed`);
     expect(failed).not.toContain('topsecret');
   });

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -93,6 +93,16 @@ registries:
     await expect(failed).rejects.toBeInstanceOf(ConfigError);
     await expect(failed).rejects.toThrow(message);
     await expect(failed).rejects.not.toThrow('secretword');
+  });
+
+  it('may be the example of its documentation', async () => {
+    const page = await readFile(new URL('../../docs/registries.md', import.meta.url), 'utf8');
+    const example = /```yaml\n(.*?)```/s.exec(page)?.[1] ?? '';
+    const authority = await createTestAuthority();
+    const client = await authority.issue('client');
+    const files = { 'ca.pem': authority.cert, 'client.pem': client.cert, 'client-key.pem': client.key };
+    const settings = await load(example, files);
+    expect([...settings.entries.keys()]).toEqual(['docker.io', 'registry.example.com', 'registry.lab:5000']);
   });
 
   it('that is missing is refused at start', async () => {

@@ -38,9 +38,10 @@ export interface TestServer {
   seen: Seen[];
 }
 
-async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) if (chunk instanceof Buffer) chunks.push(chunk);
+/** A whole body. */
+export async function readAll(body: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of body) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
@@ -65,7 +66,7 @@ function listener(answer: Answer, seen: Seen[]) {
   return (request: IncomingMessage, response: ServerResponse) => {
     void (async () => {
       const { method = '', url = '', headers } = request;
-      const asked = { method, url, headers, authorization: headers.authorization, body: await readBody(request) };
+      const asked = { method, url, headers, authorization: headers.authorization, body: await readAll(request) };
       seen.push(asked);
       write(response, await answer(asked));
     })();
