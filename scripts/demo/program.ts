@@ -1,7 +1,9 @@
+import type { KeyObject } from 'node:crypto';
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { parseRepository, type Repository } from '#core/domain/reference.ts';
 import { pushProgram } from '#core/oci/pack.ts';
+import { signArtifact } from '#core/oci/sign.ts';
 import { createRegistryClient, type RegistryClient } from '#core/oci/registry-client.ts';
 
 const source = join(import.meta.dirname, '../../stacks/postgres');
@@ -50,6 +52,13 @@ export async function publish(registry: string, dir: string, tag: string): Promi
   return await withRegistry(registry, REPOSITORY, async (client, repository) => {
     return (await pushProgram(client, { dir, repository, tag, annotations: {} }, AbortSignal.timeout(PUSH_MS))).digest;
   });
+}
+
+/** Attaches a signature by the demo's release key, as `plumb sign` and `cosign sign --key` do. */
+export async function sign(registry: string, digest: string, key: KeyObject): Promise<void> {
+  await withRegistry(registry, REPOSITORY, (client, repository) =>
+    signArtifact(client, { repository, digest, key }, AbortSignal.timeout(PUSH_MS)),
+  );
 }
 
 /** Moves a tag to a digest that is already there. */

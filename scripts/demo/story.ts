@@ -1,11 +1,12 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, type KeyObject } from 'node:crypto';
 import { join } from 'node:path';
 import type { DriftItemView, EventView, RunView, StackView } from '#core/domain/view.ts';
+import { createKeyPair, readSigningKey } from '#core/oci/sign-key.ts';
 import { renderChanges } from '../../cli/render-changes.ts';
 import { manifest, runDetail, runIn, until } from './api.ts';
 import { say, step } from './print.ts';
 import type { Parts } from './processes.ts';
-import { moveTag, publish, writeFirstVersion, writeSecondVersion } from './program.ts';
+import { moveTag, publish, sign, writeFirstVersion, writeSecondVersion } from './program.ts';
 
 const STACK = 'postgres';
 const base = `/v1/tenants/default/stacks/${STACK}`;
@@ -19,6 +20,7 @@ function stackManifest(parts: Parts, mode: 'manual' | 'on-destructive') {
       ref: { tag: 'prod' },
       interval: '1h',
       onBackward: 'apply',
+      verify: { cosign: { keys: ['release-key'] } },
     },
     pulumi: { stack: 'prod', secrets: { apiPassword: { secret: 'shop-api', key: 'password' } } },
     credentials: { plan: 'cluster-plan', apply: 'cluster-apply' },
@@ -42,6 +44,7 @@ async function showPlan(parts: Parts, run: RunView): Promise<string> {
   if (plan === null) throw new Error(`run ${run.number} has no plan`);
   say(`run ${run.number} of ${run.revision}`);
   say(renderChanges(plan.changes, { color: process.stdout.isTTY === true }));
+  say(run.signed ?? 'nothing is known about its signatures');
   for (const need of run.needs) say(`needs a person: ${need}`);
   say(`planDigest ${plan.planDigest}`);
   return plan.planDigest;
@@ -81,24 +84,47 @@ async function expectWorld(parts: Parts, wanted: { limit: number; api: boolean }
   }
 }
 
-async function register(parts: Parts): Promise<void> {
+/** The key of whoever releases; only its public half goes to Plumbline. */
+interface ReleaseKey {
+  key: KeyObject;
+  publicKey: string;
+}
+
+async function makeReleaseKey(): Promise<ReleaseKey> {
+  const { privateKey, publicKey } = await createKeyPair();
+  return { key: await readSigningKey(privateKey), publicKey };
+}
+
+async function register(parts: Parts, release: ReleaseKey): Promise<void> {
   await parts.api.ask('POST', '/v1/apply', {
     manifests: [
       secret('cluster-plan', parts.target.plan),
       secret('cluster-apply', parts.target.apply),
+      secret('release-key', { 'release.pub': release.publicKey }),
       secret('shop-api', { password: randomBytes(18).toString('base64url') }),
       stackManifest(parts, 'manual'),
     ],
   });
-  say('Secrets cluster-plan (reads only), cluster-apply and shop-api; Stack postgres, approval mode manual');
+  say('Secrets cluster-plan (reads only), cluster-apply, release-key and shop-api');
+  say('Stack postgres: runs only what release-key signed, approval mode manual');
 }
 
-async function firstVersion(parts: Parts, dir: string) {
+async function firstVersion(parts: Parts, dir: string, release: ReleaseKey) {
   const digest = await step('pack and push version 1; the registry notifies Plumbline', async () => {
     const pushed = await publish(parts.registry, await writeFirstVersion(join(dir, 'v1')), 'prod');
     say(`oci://${parts.registry}/infra/postgres:prod@${pushed}`);
     return pushed;
   });
+  await step('nobody signed it, so nothing of it is downloaded, let alone run', async () => {
+    const waiting = await until(parts.api, STACK, WAIT_MS, async () => {
+      const { status } = await parts.api.ask<StackView>('GET', base);
+      return status.conditions.find(({ reason }) => reason === 'SignatureMissing');
+    });
+    const { items } = await parts.api.ask<{ items: RunView[] }>('GET', `${base}/runs`);
+    if (items.length > 0) throw new Error('a run was made of an artifact that nobody signed');
+    say(waiting.message);
+  });
+  await step('sign it; the registry tells, and Plumbline looks again', () => sign(parts.registry, digest, release.key));
   const run = await step('the preview of version 1 waits for a person', () => waitForRun(parts, ['awaiting_approval']));
   const planDigest = await showPlan(parts, run);
   const applied = await step('approve it by its planDigest, and wait for applied', () =>
@@ -108,13 +134,20 @@ async function firstVersion(parts: Parts, dir: string) {
   return { digest, planDigest, run: applied };
 }
 
-async function secondVersion(parts: Parts, dir: string, first: { planDigest: string; run: RunView }): Promise<RunView> {
+async function secondVersion(
+  parts: Parts,
+  dir: string,
+  release: ReleaseKey,
+  first: { planDigest: string; run: RunView },
+): Promise<RunView> {
   const settled = await step('the manifest now says on-destructive; nothing has to change', async () => {
     await parts.api.ask('POST', '/v1/apply', { manifests: [stackManifest(parts, 'on-destructive')] });
     return await waitForRun(parts, ['planned'], first.run.number);
   });
-  await step('push version 2: one role changes, another goes', async () => {
-    say(await publish(parts.registry, await writeSecondVersion(join(dir, 'v2')), 'prod'));
+  await step('push and sign version 2: one role changes, another goes', async () => {
+    const digest = await publish(parts.registry, await writeSecondVersion(join(dir, 'v2')), 'prod');
+    await sign(parts.registry, digest, release.key);
+    say(digest);
   });
   const run = await step('it takes something away, so it waits', () =>
     waitForRun(parts, ['awaiting_approval'], settled.number),
@@ -178,6 +211,8 @@ async function goBack(parts: Parts, digest: string, after: RunView): Promise<voi
 
 const AUDITED = new Set([
   'StackApplied',
+  'VerificationFailed',
+  'SourceVerified',
   'TagMoved',
   'RevisionFound',
   'ApprovalNeeded',
@@ -207,16 +242,17 @@ async function auditTrail(parts: Parts): Promise<void> {
     const { planDigest } = event.data;
     const digest = event.data['digest'] ?? event.data['to'];
     say(
-      `${event.at.slice(11, 19)}  ${event.type.padEnd(15)} ${event.actor.padEnd(12)} ${short(digest).padEnd(20)} ${planDigest ? `plan ${short(planDigest)}` : ''}`,
+      `${event.at.slice(11, 19)}  ${event.type.padEnd(18)} ${event.actor.padEnd(12)} ${short(digest).padEnd(20)} ${planDigest ? `plan ${short(planDigest)}` : ''}`,
     );
   }
 }
 
 /** The main job from start to end. Throws at the first thing that is not as promised. */
 export async function tell(parts: Parts, dir: string): Promise<void> {
-  await step('register the Stack and its secrets', () => register(parts));
-  const first = await firstVersion(parts, dir);
-  const second = await secondVersion(parts, dir, first);
+  const release = await makeReleaseKey();
+  await step('register the Stack and its secrets', () => register(parts, release));
+  const first = await firstVersion(parts, dir, release);
+  const second = await secondVersion(parts, dir, release, first);
   const healed = await drift(parts, second);
   await goBack(parts, first.digest, healed);
   await step('the audit trail: when, what, who, which digest, which plan', () => auditTrail(parts));

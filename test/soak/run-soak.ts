@@ -22,7 +22,12 @@ const SLOW_MS = 500;
 
 function stack(registry: string, cloudUrl: string) {
   const spec = {
-    source: { repository: `oci://${registry}/infra/soak`, ref: { tag: 'prod' }, interval: '5s' },
+    source: {
+      repository: `oci://${registry}/infra/soak`,
+      ref: { tag: 'prod' },
+      interval: '5s',
+      verify: { unsigned: { reason: 'the soak is about crashes' } },
+    },
     pulumi: { stack: 'prod', environment: { CLOUD_URL: cloudUrl } },
     approval: { mode: 'manual' },
     drift: { interval: '10s' },
