@@ -95,26 +95,28 @@ export function createBlobCache({ dir, maxBytes = DEFAULT_MAX_BYTES }: BlobCache
 }
 
 /** Whether the entry is whole and right, by its size and every byte. Undefined when there is none. */
-async function isRight(path: string, descriptor: Descriptor): Promise<boolean | undefined> {
-  const file = await openFile(path);
-  if (file === undefined) return undefined;
+async function isRight(path: string, { digest, size }: Descriptor): Promise<boolean | undefined> {
   try {
-    if (file.size !== descriptor.size) return false;
-    const { digest, size } = descriptor;
-    let seen = 0;
-    for await (const chunk of checked(readFrom(file.handle), { digest, size, what: path })) seen += chunk.byteLength;
-    return seen === size;
+    const file = await openFile(path);
+    if (file === undefined) return undefined;
+    try {
+      let seen = 0;
+      if (file.size !== size) return false;
+      for await (const chunk of checked(readFrom(file.handle), { digest, size, what: path })) seen += chunk.byteLength;
+      return seen === size;
+    } finally {
+      await file.handle.close();
+    }
   } catch {
+    // Spoilt, no file at all, or on a disk that cannot be read: what was fetched anew tells.
     return false;
-  } finally {
-    await file.handle.close();
   }
 }
 
 /**
  * Puts a cache in front of a fetcher, for one tenant: what is kept is never seen by another. A hit is checked byte by
  * byte before any is given out; a spoilt entry is dropped and fetched again.
- * @throws ReconcileError as the fetcher does; transient InternalError naming a disk that is full
+ * @throws ReconcileError as the fetcher does; transient DiskFull naming the disk
  */
 export function cachedFetcher(source: Fetcher, { cache, tenant }: { cache: BlobCache; tenant: string }): Fetcher {
   async function* stored(
@@ -142,7 +144,7 @@ export function cachedFetcher(source: Fetcher, { cache, tenant }: { cache: BlobC
       const right = await isRight(path, descriptor);
       const now = new Date();
       if (right === true) await unlessGone(utimes(path, now, now));
-      if (right === false) await rm(path, { force: true });
+      if (right === false) await rm(path, { recursive: true, force: true });
       if (right !== true) {
         await writeFileWhole(path, await source.fetch(repository, descriptor, signal));
         await cache.makeRoom(descriptor.size);

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { ReconcileError, stalled, transient } from '#core/domain/errors.ts';
+import { stalled, transient } from '#core/domain/errors.ts';
+import { isDiskFull } from './disk.ts';
 
 const READ_BYTES = 256 * 1024;
 /** A link could lead anywhere and a pipe would be waited for without end. */
@@ -10,23 +11,18 @@ const READ_ONLY = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLO
 /** Names of unfinished files; whoever finds an old one may remove it. */
 export const UNFINISHED = '.tmp-';
 
-const FULL: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full',
-  EDQUOT: 'the disk quota is used up',
-  EROFS: 'the disk is read-only',
-  EIO: 'the disk fails',
-};
-
 export function hasCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && codes.includes(error.code);
 }
 
-/** A failure of the disk as an error that names it and is tried again; everything else as it is. */
+/** A full disk as an error that names it and is tried again, since room may be made; everything else as it is. */
 export function diskError(error: unknown, path: string): unknown {
-  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-  const why = FULL[code];
-  if (why === undefined || error instanceof ReconcileError) return error;
-  return transient('InternalError', `cannot write to ${dirname(path)}: ${why} (${code}); make room on it`, error);
+  if (!isDiskFull(error)) return error;
+  return transient(
+    'DiskFull',
+    `the disk of ${dirname(path)} is full: nothing more can be stored; make room on it`,
+    error,
+  );
 }
 
 /** Opens a regular file; undefined when there is none. @throws ReconcileError stalled ArtifactInvalid for anything else */
@@ -70,7 +66,7 @@ async function syncDirectory(path: string): Promise<void> {
 /**
  * Writes a whole file that is seen complete or not at all, also after a power cut; after an error nothing is left.
  * @returns its bytes
- * @throws ReconcileError transient InternalError naming a disk that is full; errors of the source as they are
+ * @throws ReconcileError transient DiskFull naming the disk; errors of the source as they are
  */
 export async function writeFileWhole(path: string, source: AsyncIterable<Uint8Array>): Promise<number> {
   const draft = join(dirname(path), `${UNFINISHED}${randomUUID()}`);
