@@ -1,9 +1,19 @@
+import { ConfigError, loadConfig } from '#core/config.ts';
 import { ReconcileError } from '#core/domain/errors.ts';
 import type { Repository } from '#core/domain/reference.ts';
+import { dockerCredentials } from '#core/oci/docker-config.ts';
+import { loadRegistrySettings } from '#core/oci/registries-file.ts';
+import type { RegistrySettings } from '#core/oci/registries.ts';
 import { createRegistryClient, type RegistryClient } from '#core/oci/registry-client.ts';
 import type { Context } from './context.ts';
 import { failure, usage } from './error.ts';
-import { CREDENTIALS, readDockerConfig, registryCredentials, type CredentialSettings } from './registry-credentials.ts';
+import {
+  CREDENTIALS,
+  dockerHelpers,
+  readDockerConfig,
+  registryCredentials,
+  type CredentialSettings,
+} from './registry-credentials.ts';
 
 const LIMIT_MS = 10 * 60_000;
 
@@ -17,6 +27,15 @@ export interface RegistryAccess {
   /** Option that allows plain HTTP, for messages. */
   plainHttpOption?: string;
   limitMs?: number;
+}
+
+/** Mirrors, certificates and proxies as a worker has them. Which registries a Stack may name does not bind a person. */
+async function readSettings(env: Context['env']): Promise<RegistrySettings> {
+  try {
+    return { ...(await loadRegistrySettings(loadConfig(env))), allowed: [] };
+  } catch (error) {
+    throw error instanceof ConfigError ? usage(error.message) : error;
+  }
 }
 
 /**
@@ -33,10 +52,13 @@ export async function withRegistry<T>(
   const { credentials = CREDENTIALS, plainHttpOption = '--plain-http', limitMs = LIMIT_MS } = access;
   const { host } = repository;
   const signal = AbortSignal.timeout(limitMs);
-  const found = await registryCredentials(host, context.env, await readDockerConfig(context.env), credentials, signal);
+  const docker = await readDockerConfig(context.env);
+  const found = await registryCredentials(host, context.env, docker, credentials, signal);
   const client = createRegistryClient({
     plainHttpHosts: flags.plainHttp === true ? [host] : [],
+    settings: await readSettings(context.env),
     credentials: () => found,
+    mirrorCredentials: (mirror) => dockerCredentials(docker, mirror, dockerHelpers(context.env), signal),
     userAgent: 'plumb',
   });
   try {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { dockerCredentials, parseDockerConfig, type DockerConfig } from '#core/oci/docker-config.ts';
+import { dockerCredentials, parseDockerConfig, type DockerConfig, type Helpers } from '#core/oci/docker-config.ts';
 import type { RegistryCredentials } from '#core/oci/port.ts';
 import { usage } from './error.ts';
 import type { Environment } from './settings.ts';
@@ -32,6 +32,11 @@ export async function readDockerConfig(env: Environment): Promise<DockerConfig> 
   return text === '' ? { origin, content: undefined } : parseDockerConfig(text, origin);
 }
 
+/** Credential helpers are run where PLUMBLINE_CREDENTIAL_HELPERS is `on`. */
+export function dockerHelpers(env: Environment): Helpers {
+  return env['PLUMBLINE_CREDENTIAL_HELPERS'] === 'on' ? { environment: env } : 'off';
+}
+
 /**
  * Credentials for one registry: the two settings, else Docker's entry for exactly this host. Credential helpers are run
  * where PLUMBLINE_CREDENTIAL_HELPERS is `on`. Undefined: anonymous.
@@ -50,6 +55,5 @@ export async function registryCredentials(
     throw usage(`set ${settings.username} and ${settings.password} together, or neither`);
   }
   if (username !== '') return { username, password };
-  const helpers = env['PLUMBLINE_CREDENTIAL_HELPERS'] === 'on' ? { environment: env } : 'off';
-  return await dockerCredentials(docker, host, helpers, signal);
+  return await dockerCredentials(docker, host, dockerHelpers(env), signal);
 }

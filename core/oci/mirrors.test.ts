@@ -79,6 +79,18 @@ describe('mirrors', () => {
     expect(await bodyOf(await trusted.session.send(getFrom(trusted.registry.host, target)))).toBe('mirror 0');
   });
 
+  it('go on with a list of their own, with their own credentials', async () => {
+    const mirror = await startTestServer(({ authorization }) => (authorization === undefined ? CHALLENGE : {}));
+    const session = startTestSession({
+      entries: { 'registry.invalid': { mirrors: [mirrorOf(mirror)], mirrorTags: true } },
+      mirrorCredentials: () => ({ username: 'mirror', password: 'm' }),
+    });
+    const target = new URL(`${mirror.origin}/v2/infra/shop/tags/list?n=1&last=a`);
+    expect((await session.send(getFrom('registry.invalid', '', { target }))).status).toBe(200);
+    const header = `Basic ${Buffer.from('mirror:m').toString('base64')}`;
+    expect(mirror.seen.map(({ authorization }) => authorization)).toEqual([undefined, header]);
+  });
+
   it('are not asked when something is pushed', async () => {
     const { registry, mirrors, session } = await startMirrored({ mirrors: [{}] });
     await session.send(getFrom(registry.host, BLOB, { method: 'HEAD', access: 'pull,push' }));

@@ -1,7 +1,7 @@
 import { ReconcileError } from '#core/domain/errors.ts';
 import { isDigest, type Repository } from '#core/domain/reference.ts';
 import type { HttpResponse } from './http.ts';
-import { entryOf, type Mirror, type RegistrySettings } from './registries.ts';
+import { entryOf, hostKey, type Mirror, type RegistrySettings } from './registries.ts';
 
 /** A request put to a mirror. */
 export interface MirrorRequest {
@@ -31,16 +31,26 @@ function atMirror({ host, plainHttp, prefix }: Mirror, { name }: Repository, pat
   return { repository: { host, name: there }, plainHttp, target: `/v2/${there}${path}` };
 }
 
+/** The mirror that sent us to another page of its own list. */
+function nextPage(mirrors: readonly Mirror[], repository: Repository, target: URL): MirrorRequest[] {
+  const mirror = mirrors.find(
+    ({ host, plainHttp }) => hostKey(host) === hostKey(target.host) && plainHttp === (target.protocol === 'http:'),
+  );
+  if (mirror === undefined) return [];
+  return [{ ...atMirror(mirror, repository, ''), target: `${target.pathname}${target.search}` }];
+}
+
 /** Which mirrors serve a request: content by its digest, and names where `mirrorTags` is set. */
 export function createMirrors(settings: RegistrySettings): Mirrors {
   const restsUntil = new Map<string, number>();
   return {
     of(repository, target) {
       const { mirrors, mirrorTags } = entryOf(settings, repository.host);
+      if (mirrors.length === 0) return [];
+      if (typeof target !== 'string') return mirrorTags ? nextPage(mirrors, repository, target) : [];
       const root = `/v2/${repository.name}`;
-      if (mirrors.length === 0 || typeof target !== 'string' || !target.startsWith(`${root}/`)) return [];
       const path = target.slice(root.length);
-      if (!mirrorTags && !isContent(path)) return [];
+      if (!target.startsWith(`${root}/`) || (!mirrorTags && !isContent(path))) return [];
       const now = Date.now();
       return mirrors
         .filter(({ host }) => (restsUntil.get(host) ?? 0) <= now)
