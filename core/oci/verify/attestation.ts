@@ -147,6 +147,6 @@ export async function verifyAttestation(context: VerifyContext, requirement: Att
   if (decided !== undefined && 'signer' in decided && passed === 0)
     return { type: 'verified', signers: [decided.signer] };
   if (decided !== undefined && 'refusal' in decided) refusals.unshift(decided.refusal);
-  if (decided !== undefined && passed > 0) refusals.push('a newer scan may be among those not looked at');
+  if (decided !== undefined && passed > 0) refusals.unshift('a newer scan may be among those not looked at');
   return summarize(context, requirement, refusals, passed);
 }

@@ -15,22 +15,21 @@ const MAX_ATTACHED = 50;
 /** What was found, one after the other, so that the first that counts ends the search. */
 export interface Search {
   attachments: AsyncIterable<Attachment>;
-  /** Referrers beyond the limit that are not looked at. */
+  /** Referrers beyond the limit that are not looked at and do not say that they are something else. */
   passed: number;
 }
 
 /**
- * Those whose annotation names what is looked for, then those that say nothing, then the rest: a repository full of
- * attestations does not hide the one signature. Annotations decide the order only.
+ * Those whose annotation names what is looked for come first, then those that say nothing, those of other types, and at
+ * last those that say they are something else: a repository full of attestations does not hide the one signature.
+ * Annotations decide the order only.
  */
-function inOrder(all: readonly Descriptor[], wanted: (predicateType: string) => boolean): Descriptor[] {
-  const rank = ({ artifactType, annotations }: Descriptor) => {
-    const predicate = annotations?.[BUNDLE_PREDICATE];
-    if (predicate !== undefined) return wanted(predicate) ? 0 : 3;
-    return artifactType === undefined || artifactType.includes('sigstore') || artifactType.includes('cosign') ? 1 : 2;
-  };
-  return [...all].sort((one, other) => rank(one) - rank(other));
+function rank({ artifactType, annotations }: Descriptor, wanted: (predicateType: string) => boolean): number {
+  const predicate = annotations?.[BUNDLE_PREDICATE];
+  if (predicate !== undefined) return wanted(predicate) ? 0 : SOMETHING_ELSE;
+  return artifactType === undefined || artifactType.includes('sigstore') || artifactType.includes('cosign') ? 1 : 2;
 }
+const SOMETHING_ELSE = 3;
 
 async function readAttached(context: VerifyContext, descriptor: Descriptor): Promise<Attachment[]> {
   const where = `${descriptor.digest.slice(0, 19)}…`;
@@ -91,9 +90,13 @@ export async function searchAttached(
 ): Promise<Search> {
   const { source, repository, digest, signal } = context;
   const all = await source.referrers(repository, digest, {}, signal);
-  const manifests = inOrder(all, wanted).filter(({ mediaType }) => mediaType !== OCI_INDEX);
+  const ranked = all
+    .filter(({ mediaType }) => mediaType !== OCI_INDEX)
+    .map((descriptor) => ({ descriptor, rank: rank(descriptor, wanted) }))
+    .sort((one, other) => one.rank - other.rank);
+  const looked = ranked.slice(0, MAX_ATTACHED).map(({ descriptor }) => descriptor);
   return {
-    attachments: walk(context, manifests.slice(0, MAX_ATTACHED), suffix),
-    passed: Math.max(0, manifests.length - MAX_ATTACHED),
+    attachments: walk(context, looked, suffix),
+    passed: ranked.slice(MAX_ATTACHED).filter((left) => left.rank !== SOMETHING_ELSE).length,
   };
 }

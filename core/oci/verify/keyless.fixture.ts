@@ -1,4 +1,6 @@
 import { createHash, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
+import { Type, type Static } from 'typebox';
+import { Value } from 'typebox/value';
 import { initializeCA, initializeCTLog, initializeTLog } from '@sigstore/mock';
 import { BUNDLE_TYPE } from './bundle.ts';
 import type { LegacyLayer } from './cosign.fixture.ts';
@@ -17,7 +19,26 @@ export interface KeylessOptions {
   loggedAt?: Date;
 }
 
-type Entry = Awaited<ReturnType<Awaited<ReturnType<typeof initializeTLog>>['log']>>[string];
+/** An answer of Rekor; the types of the package that the mock takes it from are not installed. */
+const Entries = Type.Record(
+  Type.String(),
+  Type.Object({
+    body: Type.String(),
+    integratedTime: Type.Number(),
+    logID: Type.String(),
+    logIndex: Type.Number(),
+    verification: Type.Object({
+      signedEntryTimestamp: Type.String(),
+      inclusionProof: Type.Object({
+        logIndex: Type.Number(),
+        rootHash: Type.String(),
+        treeSize: Type.Number(),
+        checkpoint: Type.String(),
+      }),
+    }),
+  }),
+);
+type Entry = Static<typeof Entries>[string];
 
 function pair() {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -32,22 +53,84 @@ function pem(label: string, der: Uint8Array): string {
 }
 
 function toLogEntry({ body, integratedTime, logID, logIndex, verification }: Entry, kind: string) {
-  const proof = verification?.inclusionProof;
+  const proof = verification.inclusionProof;
   return {
     logIndex: String(logIndex),
     logId: { keyId: Buffer.from(logID, 'hex').toString('base64') },
     kindVersion: { kind, version: '0.0.1' },
     integratedTime: String(integratedTime),
-    inclusionPromise: { signedEntryTimestamp: verification?.signedEntryTimestamp },
+    inclusionPromise: { signedEntryTimestamp: verification.signedEntryTimestamp },
     inclusionProof: {
-      logIndex: String(proof?.logIndex),
-      rootHash: Buffer.from(proof?.rootHash ?? '', 'hex').toString('base64'),
-      treeSize: String(proof?.treeSize),
+      logIndex: String(proof.logIndex),
+      rootHash: Buffer.from(proof.rootHash, 'hex').toString('base64'),
+      treeSize: String(proof.treeSize),
       hashes: [],
-      checkpoint: { envelope: proof?.checkpoint },
+      checkpoint: { envelope: proof.checkpoint },
     },
     canonicalizedBody: body,
   };
+}
+
+/** A trusted_root.json of three authorities. */
+function rootOf({ logKey, ctKey, ctId, ca }: Record<'logKey' | 'ctKey' | 'ctId' | 'ca', Buffer>) {
+  const authority = (key: Buffer, keyId: Buffer) => ({
+    baseUrl: 'https://rekor.test',
+    hashAlgorithm: 'SHA2_256',
+    publicKey: { rawBytes: key.toString('base64'), keyDetails: 'PKIX_ECDSA_P256_SHA_256', validFor: SINCE },
+    logId: { keyId: keyId.toString('base64') },
+  });
+  return {
+    mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
+    tlogs: [authority(logKey, sha256(logKey))],
+    certificateAuthorities: [
+      {
+        subject: { organization: 'sigstore.mock', commonName: 'sigstore' },
+        uri: 'https://fulcio.test',
+        certChain: { certificates: [{ rawBytes: ca.toString('base64') }] },
+        validFor: SINCE,
+      },
+    ],
+    ctlogs: [authority(ctKey, ctId)],
+    timestampAuthorities: [],
+  };
+}
+
+function bytesOf(view: ArrayBufferView): Buffer {
+  return Buffer.from(view.buffer, view.byteOffset, view.byteLength);
+}
+
+/** What cosign 2 writes of a signature with a certificate. */
+function annotated(payload: Buffer, signed: { signature: string; certificate: Buffer; entry: Entry }): LegacyLayer {
+  const { body, integratedTime, logIndex, logID, verification } = signed.entry;
+  const annotation = {
+    SignedEntryTimestamp: verification.signedEntryTimestamp,
+    Payload: { body, integratedTime, logIndex, logID },
+  };
+  return {
+    bytes: payload,
+    annotations: {
+      'dev.cosignproject.cosign/signature': signed.signature,
+      'dev.sigstore.cosign/certificate': pem('CERTIFICATE', signed.certificate),
+      'dev.sigstore.cosign/bundle': JSON.stringify(annotation),
+    },
+  };
+}
+
+/** A key and its certificate. */
+async function certifyBy(ca: Awaited<ReturnType<typeof initializeCA>>, options: KeylessOptions) {
+  const { subject = 'https://github.com/acme/shop/.github/workflows/release.yml@refs/tags/v1' } = options;
+  const { issuer = 'https://token.actions.githubusercontent.com', extensions = {} } = options;
+  const keys = pair();
+  const certificate = await ca.issueCertificate({
+    publicKey: Buffer.from(keys.publicKey.export({ type: 'spki', format: 'der' })),
+    subjectAltName: subject,
+    extensions: [
+      { oid: ISSUER_V1, value: issuer, legacy: true },
+      { oid: ISSUER, value: issuer },
+      ...Object.entries(extensions).map(([oid, value]) => ({ oid, value })),
+    ],
+  });
+  return { key: keys.privateKey, certificate: bytesOf(certificate) };
 }
 
 /** A whole Sigstore of one's own, in memory: certificate authority, certificate log and transparency log. */
@@ -58,52 +141,13 @@ export async function createSigstore() {
   const log = (clock?: Date) => initializeTLog('https://rekor.test', logKeys, clock);
   const { publicKey: logKey } = await log();
 
-  const publicKey = (rawBytes: Buffer) => ({
-    rawBytes: rawBytes.toString('base64'),
-    keyDetails: 'PKIX_ECDSA_P256_SHA_256',
-    validFor: SINCE,
-  });
-  const authority = (key: Buffer, keyId: Uint8Array) => ({
-    baseUrl: 'https://rekor.test',
-    hashAlgorithm: 'SHA2_256',
-    publicKey: publicKey(key),
-    logId: { keyId: Buffer.from(keyId).toString('base64') },
-  });
-  const bytesOf = (view: ArrayBufferView) => Buffer.from(view.buffer, view.byteOffset, view.byteLength);
-  const root = {
-    mediaType: 'application/vnd.dev.sigstore.trustedroot+json;version=0.1',
-    tlogs: [authority(logKey, sha256(logKey))],
-    certificateAuthorities: [
-      {
-        subject: { organization: 'sigstore.mock', commonName: 'sigstore' },
-        uri: 'https://fulcio.test',
-        certChain: { certificates: [{ rawBytes: bytesOf(ca.rootCertificate).toString('base64') }] },
-        validFor: SINCE,
-      },
-    ],
-    ctlogs: [authority(ctLog.publicKey, bytesOf(ctLog.logID))],
-    timestampAuthorities: [],
-  };
+  const root = rootOf({ logKey, ctKey: ctLog.publicKey, ctId: bytesOf(ctLog.logID), ca: bytesOf(ca.rootCertificate) });
 
-  async function certify(options: KeylessOptions) {
-    const { subject = 'https://github.com/acme/shop/.github/workflows/release.yml@refs/tags/v1' } = options;
-    const { issuer = 'https://token.actions.githubusercontent.com', extensions = {} } = options;
-    const keys = pair();
-    const certificate = await ca.issueCertificate({
-      publicKey: Buffer.from(keys.publicKey.export({ type: 'spki', format: 'der' })),
-      subjectAltName: subject,
-      extensions: [
-        { oid: ISSUER_V1, value: issuer, legacy: true },
-        { oid: ISSUER, value: issuer },
-        ...Object.entries(extensions).map(([oid, value]) => ({ oid, value })),
-      ],
-    });
-    return { key: keys.privateKey, certificate: bytesOf(certificate) };
-  }
+  const certify = (options: KeylessOptions) => certifyBy(ca, options);
 
   async function record(kind: 'dsse' | 'hashedrekord', spec: object, loggedAt: Date | undefined): Promise<Entry> {
-    const entries = await (await log(loggedAt)).log({ apiVersion: '0.0.1', kind, spec });
-    const [entry] = Object.values(entries);
+    const entries: unknown = await (await log(loggedAt)).log({ apiVersion: '0.0.1', kind, spec });
+    const [entry] = Object.values(Value.Parse(Entries, entries));
     if (entry === undefined) throw new Error('nothing was logged');
     return entry;
   }
@@ -147,23 +191,11 @@ export async function createSigstore() {
         data: { hash: { algorithm: 'sha256', value: sha256(payload).toString('hex') } },
         signature: { content: signature, publicKey: { content: verifier } },
       };
-      const { body, integratedTime, logIndex, logID, verification } = await record(
-        'hashedrekord',
-        spec,
-        options.loggedAt,
-      );
-      const annotation = {
-        SignedEntryTimestamp: verification?.signedEntryTimestamp,
-        Payload: { body, integratedTime, logIndex, logID },
-      };
-      return {
-        bytes: payload,
-        annotations: {
-          'dev.cosignproject.cosign/signature': signature,
-          'dev.sigstore.cosign/certificate': pem('CERTIFICATE', certificate),
-          'dev.sigstore.cosign/bundle': JSON.stringify(annotation),
-        },
-      };
+      return annotated(payload, {
+        signature,
+        certificate,
+        entry: await record('hashedrekord', spec, options.loggedAt),
+      });
     },
   };
 }
