@@ -62,20 +62,25 @@ async function sizeOf(path: string): Promise<number | undefined> {
   return file?.size;
 }
 
+/** What bytes that nobody calls anything are taken for; undefined: no manifest. */
+function guessType(bytes: Buffer): string | undefined {
+  const manifest = parseJson(bytes);
+  const own = field(manifest, 'mediaType');
+  if (typeof own === 'string') return MANIFEST_TYPES.has(own) ? own : undefined;
+  if (Array.isArray(field(manifest, 'manifests'))) return OCI_INDEX;
+  return Array.isArray(field(manifest, 'layers')) ? OCI_MANIFEST : undefined;
+}
+
 /** The descriptor of a manifest that no entry names: its bytes say what it is. */
 async function sniff(dir: string, digest: string): Promise<Descriptor> {
   const size = await sizeOf(blobPath(dir, digest));
-  if (size === undefined) throw missing(dir, digest);
-  const descriptor = { mediaType: '', digest, size };
-  if (size > MAX_MANIFEST_BYTES) throw stalled('ArtifactInvalid', `${digest} in ${dir} is too large for a manifest`);
+  if (size === undefined || size > MAX_MANIFEST_BYTES) throw missing(dir, `manifest ${digest}`);
   const chunks: Uint8Array[] = [];
-  for await (const chunk of streamOf(blobPath(dir, digest), dir, descriptor)) chunks.push(chunk);
+  for await (const chunk of streamOf(blobPath(dir, digest), dir, { mediaType: '', digest, size })) chunks.push(chunk);
   const bytes = Buffer.concat(chunks);
-  const manifest = parseJson(bytes);
-  const guess = field(manifest, 'manifests') === undefined ? OCI_MANIFEST : OCI_INDEX;
-  const own = field(manifest, 'mediaType');
-  const contentType = typeof own === 'string' ? own : guess;
-  return { ...descriptor, mediaType: checkManifest({ bytes, contentType, digest }, `${digest} in ${dir}`) };
+  const contentType = guessType(bytes);
+  if (contentType === undefined) throw missing(dir, `manifest ${digest}`);
+  return { mediaType: checkManifest({ bytes, contentType, digest }, `${digest} in ${dir}`), digest, size };
 }
 
 /** Reads and lists what is attached, by the `subject` of every manifest the index names. */
