@@ -9,6 +9,7 @@ import { createContext, type Context } from '../context.ts';
 import { printable, printableLines } from '../printable.ts';
 import type { RegistryFlags } from '../registry-access.ts';
 import { pullReference, selectionOptions, type SelectionFlags } from './pull.ts';
+import { showPlan } from './runs.ts';
 
 type DiffFlags = RegistryFlags & SelectionFlags & { nameOnly?: boolean };
 
@@ -66,15 +67,23 @@ async function diff(before: string, after: string, flags: DiffFlags, command: Co
   }
 }
 
-/** `plumb diff`: what changes between two programs. Ends with 1 when they differ, as `diff` does. */
+/**
+ * `plumb diff STACK`: what a plan would change. `plumb diff A B`: what changes between two programs; ends with 1 when they
+ * differ, as `diff` does.
+ */
 export function diffCommand(program: Command): void {
   selectionOptions(
     program
-      .command('diff <a> <b>')
-      .description('compare two programs, each oci://host/name:tag (or @digest) or a folder as it would be pushed')
+      .command('diff <stack|a> [b]')
+      .description(
+        'what the plan of a run of a stack would change; or what differs between two programs, each oci://host/name:tag (or @digest) or a folder as it would be pushed',
+      )
+      .option('--run <number>', 'of the stack; default: the one under way, else the one with the newest plan')
       .option('--plain-http', 'reach the registries by plain HTTP')
       .option('--name-only', 'names of files without what changed in them'),
   )
-    .addHelpText('after', '\nExit codes: 0 the same, 1 they differ or it failed, 2 the arguments are wrong.')
-    .action(diff);
+    .addHelpText('after', '\nExit codes for two programs: 0 the same, 1 they differ or it failed, 2 wrong arguments.')
+    .action((a: string, b: string | undefined, flags: DiffFlags, command: Command) =>
+      b === undefined ? showPlan(a, command) : diff(a, b, flags, command),
+    );
 }

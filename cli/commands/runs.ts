@@ -59,7 +59,8 @@ function renderDetail({ run, plan, approvals }: RunDetailView, color: boolean): 
   ].join('\n');
 }
 
-async function diff(stack: string, command: Command) {
+/** What the plan of a run would change, with the digest that is approved. */
+export async function showPlan(stack: string, command: Command) {
   const context = createContext(command);
   const number = await runNumber(context, stack, command.opts<RunFlags>(), (run) => run.planDigest !== null);
   const detail = await context.client.get(context.path`/stacks/${stack}/runs/${number}`, RunDetailView);
@@ -95,13 +96,12 @@ export function runCommands(program: Command): void {
       .option('--comment <text>', 'why, for the diary')
       .action((stack: string, _options: object, command: Command) => decide(word, stack, command));
   }
-  const commands = { diff, logs, cancel };
+  const commands = { logs, cancel };
   const texts = {
-    diff: 'what the plan of a run would change (without one under way: the newest plan)',
     logs: 'what the engine printed in a run',
     cancel: 'stop a run; one that applies is interrupted politely first',
   };
-  for (const word of ['diff', 'logs', 'cancel'] as const) {
+  for (const word of ['logs', 'cancel'] as const) {
     program
       .command(`${word} <stack>`)
       .description(texts[word])
