@@ -47,7 +47,7 @@ async function pushArtifact(
 
 for (const kind of KINDS) {
   const program = programOf(kind);
-  describe.skipIf(program === '')(kind.name, () => {
+  describe.skipIf(program === '')(`at ${kind.name}`, () => {
     describeRegistry(kind.name, () => kind.serve(program));
 
     describe('beyond the common', () => {
@@ -72,12 +72,9 @@ for (const kind of KINDS) {
         const bill = await pushArtifact(client, { ...repository(), type: BILL }, { subject });
 
         const all = await client.referrers(repository(), subject.digest, {}, signal());
-        expect(all.map(({ digest, artifactType }) => [digest, artifactType]).toSorted()).toEqual(
-          [
-            [signature.digest, SIGNATURE],
-            [bill.digest, BILL],
-          ].toSorted(),
-        );
+        const types = Object.fromEntries(all.map(({ digest, artifactType }) => [digest, artifactType]));
+        expect(types).toEqual({ [signature.digest]: SIGNATURE, [bill.digest]: BILL });
+        expect(all).toHaveLength(2);
         const signatures = await client.referrers(repository(), subject.digest, { artifactType: SIGNATURE }, signal());
         expect(signatures).toMatchObject([{ digest: signature.digest, annotations }]);
         const tags = await client.tags(repository(), signal());
