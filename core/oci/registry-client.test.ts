@@ -225,6 +225,86 @@ describe('fetch of a blob', () => {
   });
 });
 
+describe('a registry that stalls', () => {
+  const bytes = Buffer.alloc(100_000, 'x');
+  const blob = { mediaType: 'x/y', digest: digestOf(bytes), size: bytes.byteLength };
+  const manifest = { mediaType: OCI_MANIFEST, digest: DIGEST, size: MANIFEST.byteLength };
+  const never = () => new Promise<Reply>(() => undefined);
+
+  it.each<[string, () => Reply | Promise<Reply>, typeof blob]>([
+    ['before it answers for a blob', never, blob],
+    ['before it answers for a manifest', never, manifest],
+    ['in the middle of a blob', () => ({ body: bytes, stallAfter: 50_000 }), blob],
+    ['after the head of a manifest', () => manifestReply({ stallAfter: 0 }), manifest],
+    ['in the middle of a manifest', () => manifestReply({ stallAfter: 10 }), manifest],
+  ])('is given up on when it stalls %s', async (_, answer, descriptor) => {
+    const server = await startTestServer(answer);
+    const client = clientFor([server], { retry: { attempts: 1 }, timeouts: { headers: 100, idle: 100 } });
+    const failed = client.fetch(repositoryOf(server), descriptor, signal).then(collect);
+    await expect(failed).rejects.toMatchObject({
+      kind: 'transient',
+      reason: 'SourceUnreachable',
+      message: expect.stringContaining(server.host),
+    });
+  });
+
+  it('is left at once when nobody waits for it any more', async () => {
+    const server = await startTestServer(() => ({ body: bytes, stallAfter: 50_000 }));
+    const ending = new AbortController();
+    const failed = clientFor([server]).fetch(repositoryOf(server), blob, ending.signal).then(collect);
+    setTimeout(() => ending.abort(new Error('enough')), 50);
+    await expect(failed).rejects.toThrow('enough');
+  });
+});
+
+describe('content made to harm', () => {
+  const nested = Buffer.from('['.repeat(100_000) + ']'.repeat(100_000));
+
+  it.each<[string, Buffer, string]>([
+    ['100,000 nested lists', nested, 'not a JSON object'],
+    ['no JSON', Buffer.from('{'), 'not a JSON object'],
+    ['null', Buffer.from('null'), 'not a JSON object'],
+  ])('is refused as a manifest: %s', async (_, body, message) => {
+    const digest = digestOf(body);
+    const server = await startTestServer(() => ({ body, headers: { 'content-type': OCI_MANIFEST } }));
+    const wanted = { mediaType: OCI_MANIFEST, digest, size: body.byteLength };
+    const failed = clientFor([server]).fetch(repositoryOf(server), wanted, signal);
+    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'ArtifactInvalid' });
+    await expect(failed).rejects.toThrow(message);
+    await expect(failed).rejects.toThrow(`${server.host}/infra/shop@${digest}`);
+  });
+
+  it('is not even asked for where its descriptor says that a manifest has 5 MiB', async () => {
+    const server = await startTestServer(() => manifestReply());
+    const wanted = { mediaType: OCI_INDEX, digest: DIGEST, size: 5 * 1024 * 1024 };
+    const failed = clientFor([server]).fetch(repositoryOf(server), wanted, signal);
+    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'ArtifactTooLarge' });
+    expect(server.seen).toEqual([]);
+  });
+
+  it.each([
+    ['a manifest', { mediaType: OCI_MANIFEST, digest: DIGEST, size: MANIFEST.byteLength }],
+    ['a blob', { mediaType: 'x/y', digest: DIGEST, size: 5 }],
+  ])('is given up on where %s redirects in circles', async (_, descriptor) => {
+    const server = await startTestServer(({ url }) => ({ status: 307, headers: { location: `${url}x` } }));
+    const client = clientFor([server], { retry: { attempts: 1 } });
+    const failed = client.fetch(repositoryOf(server), descriptor, signal).then(collect);
+    await expect(failed).rejects.toMatchObject({ reason: 'SourceUnreachable' });
+    await expect(failed).rejects.toThrow('redirected more than 5 times');
+    expect(server.seen).toHaveLength(6);
+  });
+
+  it.each([
+    ['a size of another manifest', { size: MANIFEST.byteLength + 1 }, 'DigestMismatch'],
+    ['another type', { mediaType: DOCKER_LIST }, 'ArtifactInvalid'],
+  ])('is refused where its descriptor has %s', async (_, more, reason) => {
+    const server = await startTestServer(() => manifestReply());
+    const wanted = { mediaType: OCI_MANIFEST, digest: DIGEST, size: MANIFEST.byteLength, ...more };
+    const failed = clientFor([server]).fetch(repositoryOf(server), wanted, signal);
+    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason });
+  });
+});
+
 describe('tags', () => {
   const page = (tags: unknown, link?: string): Reply => ({
     body: JSON.stringify({ name: 'infra/shop', tags }),
@@ -236,6 +316,14 @@ describe('tags', () => {
       url.includes('last=b') ? page(['c', '-no', 7]) : page(['a', 'b'], '/v2/infra/shop/tags/list?n=2&last=b'),
     );
     expect(await clientFor([server]).tags(repositoryOf(server), signal)).toEqual(['a', 'b', 'c']);
+  });
+
+  it('goes on after a short and an empty page, and stops only where no link is', async () => {
+    const server = await startTestServer(({ url }) => {
+      if (url.endsWith('last=a')) return page([], '/v2/infra/shop/tags/list?last=b');
+      return url.endsWith('last=b') ? page(['z']) : page(['a'], '/v2/infra/shop/tags/list?last=a');
+    });
+    expect(await clientFor([server]).tags(repositoryOf(server), signal)).toEqual(['a', 'z']);
   });
 
   it('is empty where a registry says null', async () => {
