@@ -24,7 +24,7 @@ export const FROM_CREDENTIALS = {
 
 /**
  * Docker's config.json, where there is one.
- * @throws ReconcileError stalled SpecInvalid where it cannot be parsed
+ * @throws ReconcileError stalled SourceUnauthorized where it cannot be parsed
  */
 export async function readDockerConfig(env: Environment): Promise<DockerConfig> {
   const origin = join(env['DOCKER_CONFIG'] ?? join(homedir(), '.docker'), 'config.json');

@@ -104,7 +104,7 @@ function whyOf(error: unknown): string {
 /**
  * Asks `docker-credential-<name> get` (docker-credential-helpers protocol): the server goes in by standard input, at most
  * 64 KiB come back, within 10 s. Undefined where the helper knows no credentials.
- * @throws ReconcileError stalled SpecInvalid for a name that is none; transient SourceUnauthorized where it fails
+ * @throws ReconcileError stalled SourceUnauthorized for a name that is none; transient SourceUnauthorized where it fails
  */
 export async function askCredentialHelper(
   name: string,
@@ -113,7 +113,7 @@ export async function askCredentialHelper(
   signal: AbortSignal,
 ): Promise<RegistryCredentials | undefined> {
   if (!NAME.test(name)) {
-    throw stalled('SpecInvalid', `${JSON.stringify(name.slice(0, 40))} is no name of a credential helper`);
+    throw stalled('SourceUnauthorized', `${JSON.stringify(name.slice(0, 40))} is no name of a credential helper`);
   }
   const program = `docker-credential-${name}`;
   const finished = await run(program, server, own, signal).catch((error: unknown) => {

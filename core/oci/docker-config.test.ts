@@ -73,7 +73,7 @@ describe('a docker config', () => {
     ],
   ])('says what to do about %s', async (_, content, message) => {
     const failed = find('a.example', content);
-    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'SpecInvalid' });
+    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'SourceUnauthorized' });
     await expect(failed).rejects.toThrow(message);
     await expect(failed).rejects.not.toThrow('secretword');
   });
@@ -148,7 +148,7 @@ describe('a credential helper', () => {
       { environment: {} },
       signal,
     );
-    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'SpecInvalid' });
+    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'SourceUnauthorized' });
   });
 });
 

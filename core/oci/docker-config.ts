@@ -20,20 +20,20 @@ export interface DockerConfig {
 export type Kept = { credentials: RegistryCredentials } | { helper: string } | undefined;
 
 function invalid(config: DockerConfig, host: string, why: string): ReconcileError {
-  return stalled('SpecInvalid', `the entry for ${host} in ${config.origin} ${why}; log in again`);
+  return stalled('SourceUnauthorized', `the entry for ${host} in ${config.origin} ${why}; log in again`);
 }
 
 /**
  * Reads a docker config.
- * @throws ReconcileError stalled SpecInvalid, without a word of the text
+ * @throws ReconcileError stalled SourceUnauthorized, without a word of the text
  */
 export function parseDockerConfig(text: string, origin: string): DockerConfig {
-  if (text.length > MAX_BYTES) throw stalled('SpecInvalid', `${origin} is larger than ${MAX_BYTES} bytes`);
+  if (text.length > MAX_BYTES) throw stalled('SourceUnauthorized', `${origin} is larger than ${MAX_BYTES} bytes`);
   try {
     const content: unknown = JSON.parse(text);
     return { origin, content };
   } catch {
-    throw stalled('SpecInvalid', `${origin} is not valid JSON; write it anew with docker login`);
+    throw stalled('SourceUnauthorized', `${origin} is not valid JSON; write it anew with docker login`);
   }
 }
 
@@ -85,7 +85,7 @@ function fromAuths(config: DockerConfig, host: string): RegistryCredentials | un
 /**
  * Where a docker config keeps the credentials of a host: `credHelpers` before `credsStore` before `auths`. A store counts
  * where `auths` marks that it knows the host, as docker does on login, and holds nothing itself.
- * @throws ReconcileError stalled SpecInvalid
+ * @throws ReconcileError stalled SourceUnauthorized
  */
 export function findInDockerConfig(config: DockerConfig, host: string): Kept {
   const helper = underHost(field(config.content, 'credHelpers'), host);
@@ -102,7 +102,7 @@ export type Helpers = 'off' | { environment: HelperEnvironment };
 
 /**
  * The credentials of one host in a docker config; undefined: anonymous.
- * @throws ReconcileError stalled SpecInvalid where they are with a helper and helpers are off
+ * @throws ReconcileError stalled SourceUnauthorized where they are with a helper and helpers are off
  */
 export async function dockerCredentials(
   config: DockerConfig,
@@ -115,7 +115,7 @@ export async function dockerCredentials(
   if ('credentials' in kept) return kept.credentials;
   if (helpers === 'off') {
     throw stalled(
-      'SpecInvalid',
+      'SourceUnauthorized',
       `the credentials for ${host} are kept by docker-credential-${kept.helper} (${config.origin}), which is not run: set PLUMBLINE_CREDENTIAL_HELPERS=on, or store them in \`auths\``,
     );
   }
@@ -126,7 +126,7 @@ export async function dockerCredentials(
 /**
  * The credentials of a host in a secret: a docker config under `.dockerconfigjson` or `config.json`, else the keys
  * `username` and `password`. A helper that a secret names is never run. Undefined where a config does not know the host.
- * @throws ReconcileError stalled SpecInvalid; never holds a value of the secret
+ * @throws ReconcileError stalled SecretNotFound (keys are missing) | SourceUnauthorized; never holds a value of the secret
  */
 export function credentialsFromSecret(
   data: Readonly<Record<string, string>>,
@@ -138,14 +138,17 @@ export function credentialsFromSecret(
   const json = key === undefined ? undefined : data[key];
   if (key === undefined || json === undefined) {
     throw stalled(
-      'SpecInvalid',
-      'a secret for a registry needs the keys username and password, or .dockerconfigjson with a docker config',
+      'SecretNotFound',
+      'the secret of spec.source.credentials needs the keys username and password, or .dockerconfigjson with a docker config',
     );
   }
-  const kept = findInDockerConfig(parseDockerConfig(json, `the key ${key} of the secret`), host);
+  const kept = findInDockerConfig(
+    parseDockerConfig(json, `the key ${key} of the secret of spec.source.credentials`),
+    host,
+  );
   if (kept === undefined || 'credentials' in kept) return kept?.credentials;
   throw stalled(
-    'SpecInvalid',
-    `the key ${key} of the secret names docker-credential-${kept.helper} for ${host}: a helper named by a secret is not run; store the credentials in \`auths\``,
+    'SourceUnauthorized',
+    `the key ${key} of the secret of spec.source.credentials names docker-credential-${kept.helper} for ${host}: a helper named by a secret is not run; store the credentials in \`auths\``,
   );
 }
