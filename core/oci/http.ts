@@ -4,7 +4,12 @@ import { stalled, type ReconcileError } from '#core/domain/errors.ts';
 import { isAllowedHost, type Origin } from './address-guard.ts';
 import { createConnections } from './connections.ts';
 import { failedExchange } from './http-errors.ts';
-import { entryOf, NO_REGISTRY_SETTINGS, type RegistrySettings } from './registries.ts';
+import {
+  entryOf,
+  NO_REGISTRY_SETTINGS,
+  plainHttpHosts as plainHttpHostsOf,
+  type RegistrySettings,
+} from './registries.ts';
 
 /** All in milliseconds. */
 export interface HttpTimeouts {
@@ -29,7 +34,7 @@ export const DEFAULT_TIMEOUTS: HttpTimeouts = {
 };
 
 export interface HttpOptions {
-  /** `host:port` of servers that may be spoken to by plain HTTP. */
+  /** `host:port` of servers that may be spoken to by plain HTTP; but for those of `settings`, also by being named. */
   plainHttpHosts: readonly string[];
   /** `host[:port]` of servers in private networks that any registry may send us to: token servers, blob stores. */
   privateHosts: readonly string[];
@@ -82,19 +87,24 @@ const DISCARD_LIMIT = 64 * 1024;
  * Refuses what must not be dialled: plain HTTP to hosts nobody allowed, other schemes, user names in an address, and
  * addresses inside our network that were named by an answer (SSRF). Names are checked again when they are looked up.
  */
-function assertDialable(url: URL, origin: Origin, plainHttpHosts: ReadonlySet<string>): void {
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refused(url, 'its scheme is not https');
-  if (url.username !== '' || url.password !== '') throw refused(url, 'its address holds a user or a password');
+function assertDialable(sent: HttpRequest, origin: Origin, plainHttpHosts: ReadonlySet<string>): void {
+  const { url } = sent;
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw refused(sent, 'its scheme is not https');
+  if (url.username !== '' || url.password !== '') throw refused(sent, 'its address holds a user or a password');
   if (url.protocol === 'http:' && !plainHttpHosts.has(url.host)) {
-    throw refused(url, 'plain HTTP is off for it; use https or list it in PLUMBLINE_PLAIN_HTTP_REGISTRIES');
+    throw refused(sent, 'plain HTTP is off for it; use https or list it in PLUMBLINE_PLAIN_HTTP_REGISTRIES');
   }
   if (!isAllowedHost(url.hostname, origin)) {
-    throw refused(url, 'the address is not a public one; where that is meant, list it in privateHosts of the registry');
+    throw refused(
+      sent,
+      'the address is not a public one; where that is meant, list it in privateHosts of the registry',
+    );
   }
 }
 
-function refused(url: URL, why: string): ReconcileError {
-  return stalled('InvalidReference', `refused to contact ${url.protocol}//${url.host}: ${why}`);
+function refused({ url, what }: HttpRequest, why: string): ReconcileError {
+  const asked = what === undefined ? '' : `${what}: `;
+  return stalled('InvalidReference', `${asked}refused to contact ${url.protocol}//${url.host}: ${why}`);
 }
 
 async function* readBody(body: AsyncIterable<Uint8Array>, sent: HttpRequest): AsyncGenerator<Uint8Array, void> {
@@ -131,12 +141,14 @@ export function createHttp(options: HttpOptions): Http {
   const { timeouts, userAgent, settings = NO_REGISTRY_SETTINGS } = options;
   // `url.host` names no default port.
   const plainHttpHosts = new Set(options.plainHttpHosts.map((host) => host.replace(/:80$/, '')));
-  const known = new Set([...plainHttpHosts, ...options.privateHosts]);
+  // A mirror or a lab's registry is not to be dialled because another registry names it.
+  const ofEntries = new Set(plainHttpHostsOf(settings));
+  const known = new Set([...options.privateHosts, ...[...plainHttpHosts].filter((host) => !ofEntries.has(host))]);
   const connections = createConnections(settings, timeouts);
   return {
     async send(sent) {
       const origin = originOf(sent, known, settings);
-      assertDialable(sent.url, origin, plainHttpHosts);
+      assertDialable(sent, origin, plainHttpHosts);
       sent.signal.throwIfAborted();
       const { body } = sent;
       try {

@@ -6,6 +6,7 @@ import { createRegistryClient } from './registry-client.ts';
 import { retryAfterMs } from './retry.ts';
 import { createSession } from './session.ts';
 import { startTestServer, type Reply } from './test-server.ts';
+import { getFrom, startTestSession } from './test-session.ts';
 
 const FOUND: Reply = { headers: { 'content-type': OCI_MANIFEST, 'docker-content-digest': digestOf(Buffer.from('')) } };
 
@@ -120,5 +121,52 @@ describe('redirects of https', () => {
     const { sent, send } = answering(Array.from({ length: 9 }, () => ({ status: 302, location: '/next' })));
     await expect(send()).rejects.toMatchObject({ kind: 'transient', reason: 'SourceUnreachable' });
     expect(sent).toHaveLength(6);
+  });
+});
+
+describe('messages', () => {
+  const digest = `sha256:${'a'.repeat(64)}`;
+
+  it.each<[string, Reply, string]>([
+    ['an answer of 503', { status: 503 }, ' answered 503'],
+    [
+      'a redirect loop',
+      { status: 302, headers: { location: '?X-Signature=topsecret' } },
+      'redirected more than 5 times',
+    ],
+    ['a redirect to nowhere', { status: 302 }, 'redirected to nowhere'],
+    [
+      'a redirect inside',
+      { status: 302, headers: { location: 'https://10.0.0.1/x?X-Signature=topsecret' } },
+      'refused to contact https://10.0.0.1',
+    ],
+    [
+      'a redirect with a user',
+      { status: 302, headers: { location: 'https://me:topsecret@example.com/x' } },
+      'refused to contact https://example.com',
+    ],
+    ['a server that says nothing', { stallAfter: 0, body: 'x' }, 'sent nothing more in time'],
+  ])('of %s name registry, repository and digest, and no secret', async (_, reply, text) => {
+    const server = await startTestServer(() => reply);
+    const session = startTestSession({ plain: [server], timeouts: { idle: 300 } });
+    const failed = await session
+      .send(getFrom(server.host, `/blobs/${digest}`))
+      .then(async ({ body }) => {
+        for await (const chunk of body) expect(chunk).toBeDefined();
+      })
+      .catch(String);
+    expect(failed).toContain(`${server.host}/infra/shop@${digest}`);
+    expect(failed).toContain(text);
+    expect(failed).not.toContain('topsecret');
+  });
+
+  it('of a redirect to a mirror of another registry are refusals', async () => {
+    const mirror = await startTestServer(() => ({}));
+    const host = mirror.host.replace('127.0.0.1', 'localhost');
+    const registry = await startTestServer(() => ({ status: 302, headers: { location: `http://${host}/x` } }));
+    const entries = { 'other.invalid': { mirrors: [{ host, plainHttp: true, prefix: '' }] } };
+    const failed = startTestSession({ plain: [registry], entries }).send(getFrom(registry.host, `/blobs/${digest}`));
+    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: 'InvalidReference' });
+    expect(mirror.seen).toEqual([]);
   });
 });
