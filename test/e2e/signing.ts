@@ -28,6 +28,7 @@ export interface Signing {
   reference(digest: string): string;
   context(digest: string): VerifyContext;
   repository: { host: string; name: string };
+  hasReferrersApi: boolean;
   close(): Promise<void>;
 }
 
@@ -42,6 +43,7 @@ export async function openSigning(kind: Kind & { path: string | undefined }): Pr
     client,
     dir,
     repository,
+    hasReferrersApi: served.hasReferrersApi,
     async artifact() {
       const layer = contentOf(randomBytes(100), 'application/vnd.oci.image.layer.v1.tar+gzip');
       const config = contentOf(EMPTY_CONFIG_BYTES, EMPTY_CONFIG);
