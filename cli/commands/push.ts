@@ -27,7 +27,8 @@ export function tagOf(reference: Reference, text: string): string {
   return reference.tag;
 }
 
-function annotationsOf(texts: readonly string[]): Record<string, string> {
+/** What `--annotation` says. @throws CliError usage */
+export function annotationsOf(texts: readonly string[]): Record<string, string> {
   const pairs = texts.map((text): [string, string] => {
     const at = text.indexOf('=');
     if (at < 1) throw usage(`--annotation takes key=value, not ${JSON.stringify(text)}`);

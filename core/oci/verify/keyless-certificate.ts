@@ -69,6 +69,8 @@ export async function readIdentity(der: Uint8Array): Promise<CertificateIdentity
     const older = extension(FULCIO.issuerV1);
     const issuer = text(FULCIO.issuer) ?? (older === undefined ? undefined : strictUtf8.decode(older));
     if (issuer === undefined || issuer === '') throw refused('its certificate names no issuer of the identity');
+    // They are shown to people, and no identity of a person or workflow has any.
+    if (/\p{C}/u.test(name.value + issuer)) throw refused('its certificate has control characters in its names');
     return {
       subject: name.value,
       issuer,

@@ -1,4 +1,3 @@
-import type { TrustedRoot } from '@sigstore/protobuf-specs';
 import type { TrustMaterial } from '@sigstore/verify';
 import { stalled, transient } from '#core/domain/errors.ts';
 import { field, parseJson } from '../body.ts';
@@ -83,16 +82,24 @@ export async function publicGoodRoot(settings: TufSettings): Promise<unknown> {
       'no trusted root is at hand and nothing is fetched: mount a trusted_root.json (PLUMBLINE_SIGSTORE_TRUSTED_ROOT), or allow the fetch (PLUMBLINE_SIGSTORE_TUF)',
     );
   }
-  const [{ getTrustedRoot }, specs] = await Promise.all([import('@sigstore/tuf'), import('@sigstore/protobuf-specs')]);
+  const [{ getTrustedRoot }, { TrustedRoot }] = await Promise.all([
+    import('@sigstore/tuf'),
+    import('@sigstore/protobuf-specs'),
+  ]);
+  const options = { mirrorURL: mirrorUrl, cachePath, ...(rootPath === undefined ? {} : { rootPath }) };
   try {
-    const root: TrustedRoot = await getTrustedRoot({
-      mirrorURL: mirrorUrl,
-      cachePath,
-      forceCache,
-      ...(rootPath === undefined ? {} : { rootPath }),
-    });
-    return specs.TrustedRoot.toJSON(root);
+    return TrustedRoot.toJSON(await getTrustedRoot({ ...options, forceCache }));
   } catch (error) {
+    // What was signed for longer than the outage is as good as it was; the library refuses it once it has expired.
+    const kept = await getTrustedRoot({ ...options, forceCache: true }).catch(() => undefined);
+    if (kept !== undefined) return TrustedRoot.toJSON(kept);
+    if (field(error, 'code') === 'TUF_INIT_CACHE_ERROR') {
+      throw stalled(
+        'SpecInvalid',
+        `${mirrorUrl} is not the public Sigstore, whose first root.json is known: mount its trusted_root.json instead (PLUMBLINE_SIGSTORE_TRUSTED_ROOT)`,
+        error,
+      );
+    }
     const why = error instanceof Error ? error.message : String(error);
     throw transient('SourceUnreachable', `the trusted root of ${mirrorUrl} could not be fetched: ${why}`, error);
   }

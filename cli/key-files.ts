@@ -1,0 +1,59 @@
+import { open, readFile, unlink } from 'node:fs/promises';
+import type { KeyObject } from 'node:crypto';
+import { readSigningKey, type KeyPair } from '#core/oci/sign-key.ts';
+import { failure, usage } from './error.ts';
+import type { Environment } from './settings.ts';
+
+/** Settings that hold the password of a private key, in this order. There is no option: arguments are visible to all. */
+const PASSWORDS = ['PLUMBLINE_KEY_PASSWORD', 'COSIGN_PASSWORD'] as const;
+const MAX_FILE_BYTES = 1024 * 1024;
+
+/** A small text file that an option names. @throws CliError */
+export async function readTextFile(file: string, option: string): Promise<string> {
+  try {
+    const text = await readFile(file, 'utf8');
+    if (text.length <= MAX_FILE_BYTES) return text;
+  } catch (error) {
+    throw usage(`${option}: ${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  throw usage(`${option}: ${file} is larger than ${MAX_FILE_BYTES} bytes`);
+}
+
+/** The password of a private key: from a file, else from the environment; undefined when there is none. */
+export async function keyPassword(env: Environment, file: string | undefined): Promise<string | undefined> {
+  if (file === undefined) return PASSWORDS.map((name) => env[name]).find((value) => value !== undefined);
+  return (await readTextFile(file, '--key-password-file')).replace(/\r?\n$/, '');
+}
+
+/** Reads a private key. @throws CliError; ReconcileError SpecInvalid for what is no key, or closed by another password */
+export async function readKeyFile(file: string, password: string | undefined): Promise<KeyObject> {
+  return readSigningKey(await readTextFile(file, '--key'), password);
+}
+
+async function create(file: string, text: string, mode: number): Promise<void> {
+  try {
+    const handle = await open(file, 'wx', mode);
+    try {
+      await handle.writeFile(text);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    const exists = error instanceof Error && 'code' in error && error.code === 'EEXIST';
+    if (exists) throw usage(`${file} is there already, and is kept: a key that is lost signs nothing again`);
+    throw failure(`${file} cannot be written: ${error instanceof Error ? error.message : String(error)}`, error);
+  }
+}
+
+/** Writes both or neither, over nothing; the private key for its owner only. @throws CliError */
+export async function writeKeyPair(prefix: string, pair: KeyPair): Promise<{ key: string; pub: string }> {
+  const [key, pub] = [`${prefix}.key`, `${prefix}.pub`];
+  await create(key, pair.privateKey, 0o600);
+  try {
+    await create(pub, pair.publicKey, 0o644);
+  } catch (error) {
+    await unlink(key);
+    throw error;
+  }
+  return { key, pub };
+}
