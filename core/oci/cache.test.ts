@@ -2,70 +2,19 @@ import { mkdir, readdir, readFile, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { stalled, transient } from '#core/domain/errors.ts';
+import { stalled } from '#core/domain/errors.ts';
 import { createArtifactStore, type StoreOptions } from './cache.ts';
-import { checked, digestOf } from './digest.ts';
-import {
-  EMPTY_CONFIG,
-  OCI_INDEX,
-  OCI_MANIFEST,
-  OCI_TAR,
-  OCI_TAR_GZIP,
-  PROGRAM_ARTIFACT,
-  PROGRAM_LAYER,
-} from './media-types.ts';
+import { digestOf } from './digest.ts';
+import { EMPTY_CONFIG, OCI_INDEX, OCI_MANIFEST, OCI_TAR, OCI_TAR_GZIP } from './media-types.ts';
+import { addManifest, addProgram, fetcherOf, type MemoryContent } from './memory-source.fixture.ts';
 import type { Fetcher, Resolver } from './port.ts';
 import { makeFolder, makeTar, type TarItem } from './test-tar.ts';
 
 const signal = AbortSignal.timeout(20_000);
 const repository = { host: 'r.io', name: 'infra/shop' };
 
-/** Content by digest, as a registry holds it; `blobs` are given out as they are, so a test can spoil one. */
-interface Content {
-  manifests: Map<string, { bytes: Buffer; mediaType: string }>;
-  blobs: Map<string, Buffer>;
-  asked: string[];
-}
-
-function fetcherOf(content: Content): Resolver & Fetcher {
-  return {
-    async resolve(_, digest) {
-      const found = content.manifests.get(digest);
-      if (found === undefined) throw transient('SourceNotFound', 'no such manifest');
-      return { mediaType: found.mediaType, digest, size: found.bytes.byteLength };
-    },
-    async fetch(_, { digest, size }) {
-      const manifest = content.manifests.get(digest)?.bytes;
-      content.asked.push(manifest === undefined ? 'blob' : 'manifest');
-      const bytes = manifest ?? content.blobs.get(digest) ?? Buffer.alloc(0);
-      const stream = (async function* (): AsyncGenerator<Uint8Array, void> {
-        yield bytes;
-      })();
-      return checked(stream, { digest, size, what: 'blob' });
-    },
-  };
-}
-
-function addManifest(content: Content, manifest: object, mediaType = OCI_MANIFEST): string {
-  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...manifest }));
-  content.manifests.set(digestOf(bytes), { bytes, mediaType });
-  return digestOf(bytes);
-}
-
-async function addProgram(
-  content: Content,
-  items: TarItem[],
-  annotations: Record<string, string> = {},
-): Promise<string> {
-  const layer = gzipSync(await makeTar(items));
-  content.blobs.set(digestOf(layer), layer);
-  const config = { mediaType: EMPTY_CONFIG, digest: digestOf(Buffer.from('{}')), size: 2 };
-  const layers = [{ mediaType: PROGRAM_LAYER, digest: digestOf(layer), size: layer.byteLength }];
-  return addManifest(content, { artifactType: PROGRAM_ARTIFACT, config, layers, annotations });
-}
-
 async function start(options: Partial<StoreOptions> = {}) {
-  const content: Content = { manifests: new Map(), blobs: new Map(), asked: [] };
+  const content: MemoryContent = { manifests: new Map(), blobs: new Map(), asked: [] };
   const dir = await makeFolder();
   const store = createArtifactStore({ dir, ...options });
   const fetch = (digest: string, tenant = 'shop') =>
@@ -141,7 +90,7 @@ describe('fetchArtifact', () => {
     expect(await readFile(join(dir, 'lib/a.ts'), 'utf8')).toBe('a');
   });
 
-  it.each<[string, (content: Content) => void, Partial<StoreOptions>, string]>([
+  it.each<[string, (content: MemoryContent) => void, Partial<StoreOptions>, string]>([
     ['a spoilt layer', ({ blobs }) => blobs.forEach((bytes) => bytes.fill(0, 20, 21)), {}, 'DigestMismatch'],
     [
       'a layer cut short',

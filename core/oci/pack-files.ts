@@ -59,6 +59,8 @@ async function describe(dir: string, path: string, isFile: boolean): Promise<Pac
 }
 
 async function list(dir: string, ignore: Ignore): Promise<PackedFile[]> {
+  const info = await stat(dir).catch(() => undefined);
+  if (info?.isDirectory() !== true) throw stalled('ProgramInvalid', `${dir} is no folder; name an existing one`);
   const found: PackedFile[] = [];
   await walk(dir, '', ignore, found);
   return found.toSorted((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path)));

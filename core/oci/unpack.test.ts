@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, readlink, realpath, stat, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, readlink, realpath, stat, writeFile } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
@@ -8,7 +8,7 @@ import type { Compression } from './artifact-layers.ts';
 import { digestOf } from './digest.ts';
 import { DEFAULT_LIMITS, type ArtifactLimits } from './limits.ts';
 import { makeFolder, makeTar, type TarItem } from './test-tar.ts';
-import { createUnpacker } from './unpack.ts';
+import { createUnpacker, type Unpacker } from './unpack.ts';
 
 const signal = AbortSignal.timeout(60_000);
 const MIB = 1024 * 1024;
@@ -131,6 +131,12 @@ describe('unpacking', () => {
     ['a cut gzip', 'gzip', (tar) => gzipSync(tar).subarray(0, 40)],
     ['a cut tar', 'none', (tar) => tar.subarray(0, 700)],
     ['gzip with garbage behind it', 'gzip', (tar) => Buffer.concat([gzipSync(tar), Buffer.alloc(1_000_000, 7)])],
+    ['gzip with zeros behind it', 'gzip', (tar) => Buffer.concat([gzipSync(tar), Buffer.alloc(100)])],
+    ['zstd with garbage behind it', 'zstd', (tar) => Buffer.concat([zstdCompressSync(tar), Buffer.alloc(100, 7)])],
+    ['zstd with another one behind it', 'zstd', (tar) => Buffer.concat([zstdCompressSync(tar), zstdCompressSync(tar)])],
+    ['a tar with another one behind it', 'none', (tar) => Buffer.concat([tar, tar])],
+    ['a gzip of that', 'gzip', (tar) => Buffer.concat([gzipSync(tar), gzipSync(tar)])],
+    ['a tar with a word behind it', 'none', (tar) => Buffer.concat([tar, Buffer.from('evil'.padEnd(512))])],
     ['a cut zstd', 'zstd', (tar) => zstdCompressSync(tar).subarray(0, 20)],
     ['a broken checksum', 'none', (tar) => Buffer.from(tar).fill('9', 100, 106)],
   ])('says of %s that it is no archive', async (_, compression, spoil) => {
@@ -159,6 +165,43 @@ describe('unpacking', () => {
     await expect(add(digestOf(Buffer.from('other')))).rejects.toMatchObject({ reason: 'DigestMismatch' });
   });
 
+  it('takes a tar that is filled up with zeros, as tar does', async () => {
+    const tar = await makeTar([{ name: 'a', content: 'x' }]);
+    const dir = await makeFolder();
+    await unpack(dir, Buffer.concat([tar, Buffer.alloc(10_240 - tar.byteLength)]));
+    expect(await readFile(join(dir, 'a'), 'utf8')).toBe('x');
+  });
+
+  it.each<[string, TarItem]>([
+    ['says one size in its header and another beside it', { name: 'a', content: 'x'.repeat(600), pax: { size: '1' } }],
+    ['hides a file in the content of a folder', { name: 'd/', type: 'directory', size: 512 }],
+  ])('refuses what readers would read in two ways: an entry that %s', async (_, item) => {
+    const failed = unpack(await makeFolder(), await makeTar([item, { name: 'b', content: 'y' }]));
+    await expect(failed).rejects.toMatchObject({ kind: 'stalled', reason: expect.stringMatching(/Artifact|Unpack/) });
+  });
+
+  it('refuses a name in a header for all entries', async () => {
+    const tar = await makeTar([{ name: 'x', content: '12 path=evil\n' }, { name: 'b' }]);
+    tar.write('g', 156);
+    tar.write('        ', 148);
+    const sum = tar.subarray(0, 512).reduce((a, b) => a + b, 0);
+    tar.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+    await expect(unpack(await makeFolder(), tar)).rejects.toThrow('a global header changes names or sizes');
+  });
+
+  it('takes only what lies in the folder a layer says it is', async () => {
+    const dir = await makeFolder();
+    const add = async (prefix: string, items: TarItem[]) => {
+      const tar = await makeTar(items);
+      const source = { bytes: inChunks(tar), size: tar.byteLength, compression: 'none', prefix } as const;
+      const unpacker = createUnpacker(dir, DEFAULT_LIMITS);
+      await unpacker.addArchive(source, signal);
+    };
+    await add('program', [{ name: 'program/', type: 'directory' }, { name: 'program/a' }]);
+    await add('.', [{ name: './b' }]);
+    await expect(add('program', [{ name: 'programs/a' }])).rejects.toMatchObject({ reason: 'UnpackRefused' });
+  });
+
   it('counts names over all layers', async () => {
     const unpacker = createUnpacker(await makeFolder(), DEFAULT_LIMITS);
     const tar = await makeTar([{ name: 'a/b', content: 'x' }]);
@@ -182,43 +225,126 @@ describe('unpacking', () => {
 });
 
 describe('whatever an archive holds', () => {
-  const part = fc.constantFrom('a', 'b', 'c', 'A', '..', '.', '');
-  const path = fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'));
-  const item = fc.oneof(
-    path.map((name): TarItem => ({ name, content: 'x' })),
-    path.map((name): TarItem => ({ name, type: 'directory' })),
-    fc.tuple(path, path).map(([name, target]): TarItem => link(name, target)),
+  const part = fc.oneof(
+    fc.constantFrom(
+      'a',
+      'b',
+      'c',
+      'A',
+      '..',
+      '.',
+      '',
+      '\u00e9',
+      'e\u0301',
+      '.wh.a',
+      '.wh..wh..opq',
+      'a\0b',
+      '\\',
+      '\u202e',
+    ),
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 8 }),
+    fc.constant('n'.repeat(300)),
   );
+  const path = fc
+    .tuple(fc.constantFrom('', '', '', '/'), fc.array(part, { minLength: 1, maxLength: 5 }))
+    .map(([root, parts]) => root + parts.join('/'));
+  const mode = fc.constantFrom(0o644, 0o755, 0o4755, 0o6777, 0o000);
+  const kind = fc.constantFrom('link', 'character-device', 'block-device', 'fifo', 'directory', 'symlink');
+  const item = fc.oneof(
+    { weight: 4, arbitrary: fc.tuple(path, mode).map(([name, bits]): TarItem => ({ name, content: 'x', mode: bits })) },
+    { weight: 2, arbitrary: path.map((name): TarItem => ({ name, type: 'directory' })) },
+    { weight: 3, arbitrary: fc.tuple(path, path).map(([name, target]): TarItem => link(name, target)) },
+    {
+      weight: 1,
+      arbitrary: fc.tuple(path, path, kind).map(([name, linkname, type]): TarItem => ({ name, type, linkname })),
+    },
+    { weight: 1, arbitrary: path.map((name): TarItem => ({ name, content: Buffer.alloc(70_000, 'x') })) },
+  );
+  const archive = fc.array(item, { minLength: 1, maxLength: 6 });
 
-  async function links(dir: string): Promise<string[]> {
+  async function everything(dir: string): Promise<string[]> {
     const entries = await readdir(dir, { recursive: true, withFileTypes: true });
-    return entries.filter((entry) => entry.isSymbolicLink()).map((entry) => join(entry.parentPath, entry.name));
+    return entries.map((entry) => join(entry.parentPath, entry.name));
   }
 
-  it('nothing is written outside, and no link leads there', async () => {
+  /** Unpacks into a folder beside a canary; true when it was taken. */
+  async function attempt(root: string, name: string, act: (unpacker: Unpacker) => Promise<void>): Promise<boolean> {
+    const tree = join(root, name);
+    await mkdir(tree, { mode: 0o700 });
+    const unpacker = createUnpacker(tree, { ...DEFAULT_LIMITS, maxFileBytes: 60_000 });
+    const taken = await act(unpacker)
+      .then(() => unpacker.finish())
+      .then(
+        () => true,
+        (error: unknown) => {
+          if (error instanceof ReconcileError) return false;
+          throw error;
+        },
+      );
+    for (const each of await everything(tree)) {
+      const info = await lstat(each);
+      expect(info.isFile() || info.isDirectory() || info.isSymbolicLink()).toBe(true);
+      expect(info.isSymbolicLink() ? 0 : info.mode & 0o7022).toBe(0);
+      const real = await realpath(each).catch(() => tree);
+      expect(real === tree || real.startsWith(tree + sep)).toBe(true);
+    }
+    return taken;
+  }
+
+  async function assertHarmless(
+    act: (unpacker: Unpacker, tar: Buffer) => Promise<void>,
+    runs: number,
+  ): Promise<number> {
     const root = await makeFolder();
     await writeFile(join(root, 'canary'), 'alive');
     let count = 0;
-    let unpacked = 0;
+    let taken = 0;
     await fc.assert(
-      fc.asyncProperty(fc.array(item, { minLength: 1, maxLength: 6 }), async (items) => {
-        const tree = join(root, `tree-${(count += 1)}`);
-        await mkdir(tree, { mode: 0o700 });
-        try {
-          await unpack(tree, await makeTar(items));
-          unpacked += 1;
-        } catch (error) {
-          if (!(error instanceof ReconcileError)) throw error;
-        }
-        for (const each of await links(tree)) {
-          const real = await realpath(each).catch(() => tree);
-          expect(real === tree || real.startsWith(tree + sep)).toBe(true);
-        }
+      fc.asyncProperty(archive, async (items) => {
+        const tar = await makeTar(items).catch(() => undefined);
+        if (tar === undefined) return;
+        count += 1;
+        if (await attempt(root, `tree-${count}`, (unpacker) => act(unpacker, tar))) taken += 1;
         expect(await readdir(root)).toHaveLength(count + 1);
       }),
-      { numRuns: 300 },
+      { numRuns: runs },
     );
     expect(await readFile(join(root, 'canary'), 'utf8')).toBe('alive');
-    expect(unpacked).toBeGreaterThan(20);
+    return taken;
+  }
+
+  const sourceOf = (tar: Buffer) => ({ bytes: inChunks(tar), size: tar.byteLength, compression: 'none' }) as const;
+
+  it('nothing is written outside, no link leads there, and no error is without a reason', async () => {
+    expect(await assertHarmless((unpacker, tar) => unpacker.addArchive(sourceOf(tar), signal), 200)).toBeGreaterThan(5);
+  });
+
+  it('the same holds of layers of an image', async () => {
+    const taken = await assertHarmless(async (unpacker, tar) => {
+      await unpacker.addImageLayer(sourceOf(tar), '/', signal);
+      await unpacker.addImageLayer(sourceOf(tar), '/', signal);
+    }, 100);
+    expect(taken).toBeGreaterThan(5);
+  });
+
+  it('the same holds of bytes that are spoilt anywhere', async () => {
+    const spoil = fc.array(fc.tuple(fc.nat(), fc.nat(255)), { minLength: 1, maxLength: 8 });
+    const root = await makeFolder();
+    const tar = await makeTar([
+      { name: 'a', content: 'x'.repeat(700) },
+      { name: 'd/', type: 'directory' },
+      link('l', 'a'),
+    ]);
+    let count = 0;
+    await fc.assert(
+      fc.asyncProperty(spoil, async (changes) => {
+        const bytes = Buffer.from(tar);
+        for (const [at, value] of changes) bytes[at % bytes.byteLength] = value;
+        count += 1;
+        await attempt(root, `tree-${count}`, (unpacker) => unpacker.addArchive(sourceOf(bytes), signal));
+        expect(await readdir(root)).toHaveLength(count);
+      }),
+      { numRuns: 100 },
+    );
   });
 });
