@@ -57,8 +57,8 @@ export async function addRun(db: Database, stack: StackRow, wanted: Partial<NewR
 
 const WAY: RunState[] = [
   'pending',
-  'fetching',
   'verifying',
+  'fetching',
   'planning',
   'awaiting_approval',
   'approved',

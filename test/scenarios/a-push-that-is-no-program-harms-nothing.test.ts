@@ -69,7 +69,10 @@ describe('a push that is no Pulumi program is called what it is, with what to pu
     [
       'a container image',
       (source) => pushTypes(source, { config: OCI_IMAGE_CONFIG, layers: [DOCKER_TAR_GZIP, OCI_TAR_GZIP] }),
-      { reason: 'ArtifactInvalid', says: ['is a container image of 2 layers, not a Pulumi program', '`plumb push`'] },
+      {
+        reason: 'ArtifactInvalid',
+        says: ['is a container image of 2 layers', 'spec.source.imagePath', '`plumb push`'],
+      },
     ],
     [
       'an artifact of an unknown kind',

@@ -52,7 +52,7 @@ it('with onBackward: apply is a planned rollback, and what it takes away needs a
     operation: 'rollback',
     trigger: 'backward',
     digest: first,
-    needs: ['delete of db (fake:index:Thing)'],
+    needs: ['delete of db (fake:index:Thing)', 'nobody signed what is applied'],
   });
   await plumbline.applied('shop');
   expect(plumbline.engine.only().world).toEqual({ web: { size: 1 } });

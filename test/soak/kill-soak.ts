@@ -9,8 +9,8 @@ import { VICTIMS, type Victim } from './victims.ts';
 
 /** Where in a run's life the kill falls. */
 export const MOMENTS = [
-  'fetching',
   'verifying',
+  'fetching',
   'planning',
   'awaiting_approval',
   'approved',
