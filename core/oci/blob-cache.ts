@@ -28,8 +28,8 @@ export interface BlobCache {
   maxBytes: number;
   /** Where the content of a digest would lie. @throws ReconcileError stalled for what is no digest or no tenant */
   pathOf(tenant: string, digest: string): string;
-  /** Makes room, where `written` more bytes ask for it. */
-  makeRoom(written: number): Promise<void>;
+  /** Makes room for `path`, which was just written and stays itself. */
+  makeRoom(path: string, size: number): Promise<void>;
 }
 
 interface Kept {
@@ -77,18 +77,20 @@ export function createBlobCache({ dir, maxBytes = DEFAULT_MAX_BYTES }: BlobCache
       }
       return join(dir, tenant, digest.replace(':', '-'));
     },
-    async makeRoom(written) {
-      total += written;
+    async makeRoom(fresh, size) {
+      total += size;
       const now = Date.now();
       if (total <= maxBytes && now - scannedAt < SCAN_EVERY_MS) return;
       scannedAt = now;
       const kept = await scan(dir, now);
-      total = kept.reduce((sum, { size }) => sum + size, 0);
-      for (const { path, size } of kept.toSorted((a, b) => a.usedAt - b.usedAt)) {
+      total = kept.reduce((sum, each) => sum + each.size, 0);
+      for (const each of kept.toSorted((a, b) => a.usedAt - b.usedAt)) {
         if (total <= maxBytes) return;
+        // The clock of files is too coarse to tell what was written just now from what was used just now.
+        if (each.path === fresh) continue;
         // Who reads it has it open, and keeps it until it is closed.
-        await rm(path, { force: true });
-        total -= size;
+        await rm(each.path, { force: true });
+        total -= each.size;
       }
     },
   };
@@ -147,7 +149,7 @@ export function cachedFetcher(source: Fetcher, { cache, tenant }: { cache: BlobC
       if (right === false) await rm(path, { recursive: true, force: true });
       if (right !== true) {
         await writeFileWhole(path, await source.fetch(repository, descriptor, signal));
-        await cache.makeRoom(descriptor.size);
+        await cache.makeRoom(path, descriptor.size);
       }
       const stream = stored(path, repository, descriptor, signal);
       if (!MANIFEST_TYPES.has(descriptor.mediaType)) return stream;

@@ -2,13 +2,14 @@ import { Type, type Static } from 'typebox';
 import { Value } from 'typebox/value';
 import { stalled } from '#core/domain/errors.ts';
 import { Digest } from '#core/domain/manifest.ts';
-import { parseJson } from './body.ts';
+import { field, parseJson } from './body.ts';
 import { hasDigest } from './digest.ts';
 import { bareType, INDEX_TYPES, MANIFEST_TYPES } from './media-types.ts';
 
 /** distribution-spec: registries should take manifests of 4 MiB, so none we want is larger. */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 const MAX_LAYERS = 128;
+const MAX_MANIFESTS = 10_000;
 
 const Annotations = Type.Record(Type.String(), Type.String());
 const Size = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
@@ -32,7 +33,7 @@ const ImageManifest = Type.Object({
   mediaType: Type.Optional(Type.String()),
   artifactType: Type.Optional(Type.String()),
   config: ContentDescriptor,
-  layers: Type.Array(ContentDescriptor, { maxItems: MAX_LAYERS }),
+  layers: Type.Array(ContentDescriptor),
   annotations: Type.Optional(Annotations),
 });
 export type ImageManifest = Static<typeof ImageManifest>;
@@ -96,16 +97,26 @@ function firstError(schema: typeof ImageManifest | typeof ImageIndex, value: unk
   return first === undefined ? 'it is not valid' : `${first.instancePath || 'it'} ${first.message}`;
 }
 
+/** Parses JSON; a list of a million entries is refused before each of them is looked at. */
+function parseWithin(bytes: Buffer, list: 'layers' | 'manifests', limit: number, what: string): unknown {
+  const value = parseJson(bytes);
+  const entries = field(value, list);
+  if (Array.isArray(entries) && entries.length > limit) {
+    throw notManifest(what, `it has ${entries.length} ${list}, more than the allowed ${limit}`);
+  }
+  return value;
+}
+
 /** @throws ReconcileError stalled ArtifactInvalid */
 export function parseImageManifest(bytes: Buffer, what: string): ImageManifest {
-  const value = parseJson(bytes);
+  const value = parseWithin(bytes, 'layers', MAX_LAYERS, what);
   if (!Value.Check(ImageManifest, value)) throw notManifest(what, firstError(ImageManifest, value));
   return value;
 }
 
 /** @throws ReconcileError stalled ArtifactInvalid */
 export function parseImageIndex(bytes: Buffer, what: string): ImageIndex {
-  const value = parseJson(bytes);
+  const value = parseWithin(bytes, 'manifests', MAX_MANIFESTS, what);
   if (!Value.Check(ImageIndex, value)) throw notManifest(what, firstError(ImageIndex, value));
   return value;
 }
