@@ -96,6 +96,29 @@ describe('who is not the identity asked for', () => {
 });
 
 describe('a certificate', () => {
+  it.each([
+    ['counts by the time of a time stamp authority', true, 'verified'],
+    ['does not count when nobody that is trusted says when', false, 'refused'],
+  ])('%s', async (_, stamped, type) => {
+    expect(await judge([EXACT], { stamped })).toMatchObject({ type });
+  });
+
+  it('does not count by the stamp of an authority of another Sigstore', async () => {
+    const [stamped, other] = [await sigstore.bundle({}, { stamped: true }), await createSigstore()];
+    const elsewhere = await other.bundle({}, { stamped: true });
+    const timestamps = elsewhere.verificationMaterial.timestampVerificationData;
+    const shelf = new Shelf();
+    const digest = shelf.artifact();
+    const bundle = await sigstore.bundle(statement({ digest }), { stamped: true });
+    for (const timestampVerificationData of [timestamps, stamped.verificationMaterial.timestampVerificationData]) {
+      shelf.attach(digest, {
+        ...bundle,
+        verificationMaterial: { ...bundle.verificationMaterial, timestampVerificationData },
+      });
+    }
+    expect((await verifyCosign(shelf.context(digest), policy([EXACT]))).type).toBe('refused');
+  });
+
   it('that was over when the signature was logged does not count', async () => {
     const verdict = await judge([EXACT], { loggedAt: new Date(Date.now() + 60 * 60_000) });
     expect(verdict).toMatchObject({ type: 'refused', message: expect.stringMatching(/not valid or expired/) });
