@@ -45,15 +45,30 @@ async function create(file: string, text: string, mode: number): Promise<void> {
   }
 }
 
-/** Writes both or neither, over nothing; the private key for its owner only. @throws CliError */
-export async function writeKeyPair(prefix: string, pair: KeyPair): Promise<{ key: string; pub: string }> {
-  const [key, pub] = [`${prefix}.key`, `${prefix}.pub`];
-  await create(key, pair.privateKey, 0o600);
+/** The files of a key pair; `secret` holds the manifest of a Secret with the public key. */
+export interface KeyFiles {
+  key: string;
+  pub: string;
+  secret?: string;
+}
+
+/** Writes all or none, over nothing; the private key for its owner only. @throws CliError */
+export async function writeKeyPair(prefix: string, pair: KeyPair, more: { secret?: string } = {}): Promise<KeyFiles> {
+  const [key, pub, secret] = [`${prefix}.key`, `${prefix}.pub`, `${prefix}.secret.yaml`];
+  const wanted: [string, string, number][] = [
+    [key, pair.privateKey, 0o600],
+    [pub, pair.publicKey, 0o644],
+    ...(more.secret === undefined ? [] : [[secret, more.secret, 0o644] satisfies [string, string, number]]),
+  ];
+  const written: string[] = [];
   try {
-    await create(pub, pair.publicKey, 0o644);
+    for (const [file, text, mode] of wanted) {
+      await create(file, text, mode);
+      written.push(file);
+    }
   } catch (error) {
-    await unlink(key);
+    for (const file of written) await unlink(file);
     throw error;
   }
-  return { key, pub };
+  return { key, pub, ...(more.secret === undefined ? {} : { secret }) };
 }

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { ReconcileError } from '#core/domain/errors.ts';
 import { applyCommand } from './commands/apply.ts';
 import { artifactCommands } from './commands/artifacts.ts';
+import { copyCommand } from './commands/copy.ts';
 import { describeCommand } from './commands/describe.ts';
 import { driftCommand } from './commands/drift.ts';
 import { eventsCommand } from './commands/events.ts';
@@ -9,7 +10,9 @@ import { getCommand } from './commands/get.ts';
 import { pendingCommand } from './commands/pending.ts';
 import { registryCommand } from './commands/registry.ts';
 import { runCommands } from './commands/runs.ts';
+import { signCommands } from './commands/sign.ts';
 import { stackCommands } from './commands/stacks.ts';
+import { verifyCommand } from './commands/verify.ts';
 import { CliError } from './error.ts';
 
 const HELP = `
@@ -20,6 +23,9 @@ Exit codes: 0 it worked, 1 it failed, 2 the arguments or settings are wrong.`;
 /** In the order of the help. */
 const COMMANDS = [
   artifactCommands,
+  signCommands,
+  verifyCommand,
+  copyCommand,
   applyCommand,
   getCommand,
   describeCommand,

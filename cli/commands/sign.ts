@@ -1,4 +1,6 @@
 import { Option, type Command } from 'commander';
+import { stringify } from 'yaml';
+import { API_VERSION, NAME_PATTERN } from '#core/domain/manifest.ts';
 import { parseReference } from '#core/domain/reference.ts';
 import { createKeyPair, publicKeyOf, type KeyKind } from '#core/oci/sign-key.ts';
 import { signArtifact } from '#core/oci/sign.ts';
@@ -30,18 +32,33 @@ async function sign(text: string, flags: SignFlags, command: Command): Promise<v
   context.print({ ...signed, publicKey: publicKeyOf(key) }, () => `signed ${where} (${signed.signature})`);
 }
 
+/** A Secret with the public key, as `spec.source.verify.cosign.keys` names one. */
+function secretManifest(name: string, publicKey: string): string {
+  if (!new RegExp(NAME_PATTERN).test(name)) throw usage(`${JSON.stringify(name)} is no name of a Secret`);
+  return stringify({
+    apiVersion: API_VERSION,
+    kind: 'Secret',
+    metadata: { name },
+    spec: { data: { 'cosign.pub': publicKey } },
+  });
+}
+
 async function keygen(
   prefix: string,
-  flags: { kind: KeyKind; keyPasswordFile?: string },
+  flags: { kind: KeyKind; keyPasswordFile?: string; secret?: string },
   command: Command,
 ): Promise<void> {
   const context = createContext(command);
   const password = await keyPassword(context.env, flags.keyPasswordFile);
   const pair = await createKeyPair({ kind: flags.kind, ...(password === undefined ? {} : { password }) });
-  const files = await writeKeyPair(prefix, pair);
+  const secret = flags.secret === undefined ? {} : { secret: secretManifest(flags.secret, pair.publicKey) };
+  const files = await writeKeyPair(prefix, pair, secret);
   const encrypted = password !== undefined && password !== '';
   const warning = encrypted ? '' : ' (not encrypted: set PLUMBLINE_KEY_PASSWORD for one that is)';
-  context.print({ ...files, encrypted }, () => `wrote ${files.key}${warning} and ${files.pub}`);
+  context.print({ ...files, encrypted }, () => {
+    const more = files.secret === undefined ? '' : `, and ${files.secret}, which \`plumb apply -f\` takes`;
+    return `wrote ${files.key}${warning} and ${files.pub}${more}`;
+  });
 }
 
 const PASSWORD_FILE = [
@@ -66,5 +83,6 @@ export function signCommands(program: Command): void {
     )
     .addOption(new Option('--kind <kind>', 'kind of the keys').choices(['p256', 'p384', 'ed25519']).default('p256'))
     .option(...PASSWORD_FILE)
+    .option('--secret <name>', 'write <prefix>.secret.yaml as well: a Secret with the public key, to apply')
     .action(keygen);
 }
