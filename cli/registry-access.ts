@@ -60,6 +60,7 @@ export async function withRegistry<T>(
     credentials: () => found,
     mirrorCredentials: (mirror) => dockerCredentials(docker, mirror, dockerHelpers(context.env), signal),
     userAgent: 'plumb',
+    onWarning: (registry, text) => process.stderr.write(`plumb: the registry ${registry} warns: ${text}\n`),
   });
   try {
     return await act(client, signal);

@@ -99,7 +99,9 @@ export async function buildWorker(
   });
   const { engine: engineVersion = 'unknown' } = await engine.versions('');
   await ensureInstallation(db, engineVersion);
-  const client = await createConfiguredClient(config, own);
+  const client = await createConfiguredClient(config, own, {
+    onWarning: (registry, warning) => logger.warn({ registry, warning }, 'the registry warns'),
+  });
   const ring = createRing(servers.redisUrl, logger);
   const identity = await identify(config);
   const stopping = new AbortController();

@@ -1,5 +1,5 @@
 import { stalled } from '#core/domain/errors.ts';
-import { isDigest, type Repository } from '#core/domain/reference.ts';
+import { isDigest, isTag, type Repository } from '#core/domain/reference.ts';
 import { digestOf } from './digest.ts';
 import { checkManifest, MAX_MANIFEST_BYTES } from './manifest.ts';
 import type { Content, Descriptor, Fetcher, Resolver } from './port.ts';
@@ -13,6 +13,15 @@ export interface ManifestContent {
 /** `host/name:tag` or `host/name@digest`, for messages. */
 export function nameOf(repository: Repository, reference: string): string {
   return `${repository.host}/${repository.name}${isDigest(reference) ? '@' : ':'}${reference}`;
+}
+
+/**
+ * Keeps what is neither a tag nor a digest out of a URL (distribution-spec, "Pulling manifests").
+ * @throws ReconcileError stalled InvalidReference
+ */
+export function assertReference(reference: string): void {
+  if (isDigest(reference) || isTag(reference)) return;
+  throw stalled('InvalidReference', `${JSON.stringify(reference.slice(0, 80))} is neither a tag nor a digest`);
 }
 
 /** Bytes in memory as something to push. */

@@ -12,6 +12,7 @@ import { createReader } from './registry-reader.ts';
 import { listTags } from './registry-tags.ts';
 import { DEFAULT_RETRY, type RetryPolicy } from './retry.ts';
 import { createSession, type CredentialSource } from './session.ts';
+import { createWarnings, type WarningListener } from './warnings.ts';
 
 export interface RegistryClientOptions {
   /** `host:port` of registries that may be reached by plain HTTP; all others by HTTPS only. */
@@ -29,6 +30,8 @@ export interface RegistryClientOptions {
   /** Uploads go in chunks of so many bytes, for proxies that take no large bodies; in one piece by default. */
   chunkBytes?: number;
   userAgent?: string;
+  /** Told once of each warning of a registry (`Warning` headers); nobody by default. */
+  onWarning?: WarningListener;
 }
 
 /** A client of any registry that follows the OCI distribution specification v1.1. */
@@ -54,10 +57,12 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
   const authenticator = createAuthenticator(http, timeouts.total);
   const retry = { ...DEFAULT_RETRY, ...options.retry };
   const memory: ReferrersMemory = new Map();
+  const onAnswer = options.onWarning && createWarnings(options.onWarning);
 
   function withSource(credentials: CredentialSource): RegistryClient {
     const shared = { http, authenticator, retry, plainHttpHosts, settings, mirrors };
-    const session = createSession({ ...shared, credentials, ...(mirrorCredentials && { mirrorCredentials }) });
+    const optional = { ...(mirrorCredentials && { mirrorCredentials }), ...(onAnswer && { onAnswer }) };
+    const session = createSession({ ...shared, credentials, ...optional });
     const reader = createReader(session, timeouts);
     const limitMs = timeouts.total;
     const pushIndex: Pusher['pushManifest'] = (...pushed) => pushManifest(session, limitMs, ...pushed);

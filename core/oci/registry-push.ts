@@ -1,7 +1,7 @@
 import { stalled } from '#core/domain/errors.ts';
 import { isDigest } from '#core/domain/reference.ts';
 import { field, parseJson } from './body.ts';
-import { nameOf } from './content.ts';
+import { assertReference, nameOf } from './content.ts';
 import { digestOf, hasDigest } from './digest.ts';
 import type { HttpTimeouts } from './http.ts';
 import type { Descriptor, Pusher } from './port.ts';
@@ -27,7 +27,12 @@ async function putManifest(
   limitMs: number,
   ...[repository, reference, { bytes, mediaType }, signal]: Parameters<Pusher['pushManifest']>
 ): Promise<{ descriptor: Descriptor; subjectHandled: boolean }> {
+  assertReference(reference);
   const what = `push of ${nameOf(repository, reference)}`;
+  const declared = field(parseJson(bytes), 'mediaType');
+  if (declared !== undefined && declared !== mediaType) {
+    throw stalled('ArtifactInvalid', `${what}: the manifest says ${JSON.stringify(declared)}, not ${mediaType}`);
+  }
   if (isDigest(reference) && !hasDigest(bytes, reference)) {
     throw stalled('DigestMismatch', `${what}: the bytes have the digest ${digestOf(bytes)}`);
   }

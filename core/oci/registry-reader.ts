@@ -1,7 +1,7 @@
 import { stalled } from '#core/domain/errors.ts';
 import { isDigest, type Repository } from '#core/domain/reference.ts';
 import { readAll } from './body.ts';
-import { nameOf, type ManifestContent } from './content.ts';
+import { assertReference, nameOf, type ManifestContent } from './content.ts';
 import { checked, digestOf } from './digest.ts';
 import type { HttpResponse, HttpTimeouts } from './http.ts';
 import { checkManifest, MAX_MANIFEST_BYTES } from './manifest.ts';
@@ -93,6 +93,7 @@ async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void> {
 export function createReader(session: Session, timeouts: HttpTimeouts): Resolver & Fetcher {
   return {
     async resolve(repository, reference, signal) {
+      assertReference(reference);
       const asking = { session, repository, limitMs: timeouts.total, signal };
       const head = await requestManifest(asking, 'HEAD', reference);
       await head.discard();

@@ -26,6 +26,8 @@ export interface SessionOptions {
   mirrors?: Mirrors;
   /** Credentials for mirrors, which never get those of the registry; anonymous by default. */
   mirrorCredentials?: CredentialSource;
+  /** Sees every answer of the registry itself. */
+  onAnswer?(host: string, response: HttpResponse): void;
 }
 
 export interface SessionRequest {
@@ -71,6 +73,7 @@ export function createSession(options: SessionOptions): Session {
     const { host } = request.repository;
     const base = baseUrl(host, options.plainHttpHosts.includes(host));
     const response = await exchange(request, { base, credentials: options.credentials });
+    if (response.url.origin === base.origin) options.onAnswer?.(host, response);
     const { status } = response;
     if (status === 408 || status === 429 || status >= 500) await assertAnswered(response, whatOf(request));
     return response;
