@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { verifyAttestation } from './attestation.ts';
-import { attestationLayer, keyBundle, makeKeys, Shelf, statement, trusting } from './cosign.fixture.ts';
+import { attestationLayer, keyBundle, makeKeys, NOW, Shelf, statement, trusting } from './cosign.fixture.ts';
 import { createSigstore } from './keyless.fixture.ts';
 import type { AttestationRequirement } from './verdict.ts';
 
@@ -259,6 +259,12 @@ describe('a vulnerability scan', () => {
     expect((await judge(requirement, good('2026-01-01T00:00:00Z'), bad('2026-02-01T00:00:00Z'))).type).toBe('refused');
     expect((await judge(requirement, bad('2026-01-01T00:00:00Z'), good('2026-02-01T00:00:00Z'))).type).toBe('verified');
     expect((await judge(requirement, bad('0001-01-01T00:00:00Z'), good('2026-02-01T00:00:00Z'))).type).toBe('refused');
+  });
+
+  it('is looked at again after an hour', async () => {
+    const verdict = await judge({ type: 'vulnerabilities' }, [VULNERABILITIES, scan(trivy())]);
+    const validUntil = new Date(NOW.getTime() + 3_600_000);
+    expect(verdict).toMatchObject({ signers: [{ name: 'key release-key (no vulnerability above high)', validUntil }] });
   });
 
   it('is not believed when more is attached than is looked at', async () => {

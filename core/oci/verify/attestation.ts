@@ -12,6 +12,13 @@ import { checkProvenance, SLSA_V02, SLSA_V1 } from './slsa.ts';
 import { checkSubject, type Statement } from './statement.ts';
 import type { AttestationRequirement, Signer, Verdict, VerifyContext } from './verdict.ts';
 
+/** A newer scan may find what an older one did not, so a verdict on one is kept for an hour at most. */
+const SCAN_HOLDS_MS = 60 * 60_000;
+
+function isScan({ type }: AttestationRequirement): boolean {
+  return type === 'vulnerabilities';
+}
+
 /** Predicate types that are of the kind a requirement asks for. */
 function wantedTypes({ type, predicateType }: AttestationRequirement): Matcher {
   switch (type) {
@@ -82,11 +89,12 @@ async function judge(
   } catch (error) {
     return { refusal: `${where}: ${refusalOf(error)}` };
   }
-  const time = requirement.type === 'vulnerabilities' ? scanTime(predicateOf(statement)) : undefined;
+  const time = isScan(requirement) ? scanTime(predicateOf(statement)) : undefined;
   try {
     const says = checkClaims(statement, voucher, requirement);
     const name = says === '' ? voucher.name : `${voucher.name} (${says})`;
-    const signer: Signer = { format, name, digest: context.digest, statement: statement.predicateType };
+    const until = isScan(requirement) ? { validUntil: new Date(context.now.getTime() + SCAN_HOLDS_MS) } : {};
+    const signer: Signer = { format, name, digest: context.digest, statement: statement.predicateType, ...until };
     return { time, outcome: { signer } };
   } catch (error) {
     return { time, outcome: { refusal: `${where}, by ${voucher.name}: ${refusalOf(error)}` } };
@@ -127,7 +135,6 @@ export async function verifyAttestation(context: VerifyContext, requirement: Att
   const trust = await readTrust(requirement.signedBy);
   const wanted = wantedTypes(requirement);
   const { attachments, passed } = await searchAttached(context, 'att', wanted);
-  const isScan = requirement.type === 'vulnerabilities';
   const refusals: string[] = [];
   const scans: Judged[] = [];
   for await (const attachment of attachments) {
@@ -139,7 +146,7 @@ export async function verifyAttestation(context: VerifyContext, requirement: Att
     if (statement === undefined || !wanted(statement.predicateType)) continue;
     const judged = await judge(context, attachment, trust, requirement);
     if ('refusal' in judged) refusals.push(judged.refusal);
-    else if (isScan) scans.push(judged);
+    else if (isScan(requirement)) scans.push(judged);
     else if ('signer' in judged.outcome) return { type: 'verified', signers: [judged.outcome.signer] };
     else refusals.push(judged.outcome.refusal);
   }
