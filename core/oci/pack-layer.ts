@@ -65,8 +65,11 @@ async function fillArchive(archive: Pack, { dir, files }: LayerSource): Promise<
   }
 }
 
-/** Holds what is packed to the rules of unpacking, so that no worker refuses later what was pushed. */
-async function assertUnpackable({ dir, files }: LayerSource): Promise<void> {
+/**
+ * Holds a folder to the rules of unpacking: names that are the same on some disks, links that lead out of it.
+ * @throws ReconcileError stalled UnpackRefused | ArtifactTooLarge
+ */
+export async function assertUnpackable({ dir, files }: Pick<LayerSource, 'dir' | 'files'>): Promise<void> {
   const table = createEntryTable(DEFAULT_LIMITS);
   for (const file of files) {
     if (file.type === 'symlink') table.addSymlink(file.path, await readlink(join(dir, file.path)));
@@ -88,6 +91,7 @@ function withoutSystem(chunk: Buffer, offset: number): Buffer {
  * @throws ReconcileError stalled UnpackRefused | ArtifactTooLarge
  */
 export async function packLayer(source: LayerSource, target: string, signal: AbortSignal): Promise<Content> {
+  // So that no worker refuses later what was pushed.
   await assertUnpackable(source);
   const archive = pack();
   const hash = createHash('sha256');

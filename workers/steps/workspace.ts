@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { cp, mkdir, rm, stat, symlink } from 'node:fs/promises';
+import { cp, mkdir, realpath, rm, stat, symlink } from 'node:fs/promises';
 import { join, relative, resolve, sep } from 'node:path';
 import { stalled } from '#core/domain/errors.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
@@ -9,6 +9,8 @@ import { readProject } from '#core/engine/project.ts';
 import type { FetchedArtifact } from '#core/oci/cache.ts';
 import { IGNORE_FILE } from '#core/oci/ignore.ts';
 import { tenantLimits } from '#core/oci/limits.ts';
+import { listTree } from '#core/oci/pack-files.ts';
+import { assertUnpackable } from '#core/oci/pack-layer.ts';
 import { ignoreOf } from '#core/oci/prune.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
@@ -56,21 +58,28 @@ export async function fetchProgram(
   });
 }
 
-/** @throws ReconcileError stalled SpecInvalid: the folder, or its Pulumi.yaml, is not in the artifact or was left out of it */
+/**
+ * The folder of the program inside the tree. Only it is copied, so its links may not lead out of it either.
+ * @throws ReconcileError stalled SpecInvalid: the folder, or its Pulumi.yaml, is not in the artifact or was left out of it;
+ * UnpackRefused: a link leads out
+ */
 async function requireFolder(tree: string, { path = '.', ignore }: StackSpec['source']): Promise<string> {
   const folder = programFolder(tree, path);
+  const below = relative(tree, folder);
   const has = async (name: string) => await stat(join(folder, name)).then(() => true, () => false); // prettier-ignore
-  if (await has('Pulumi.yaml')) return folder;
-  const rules = await ignoreOf(tree, ignore);
-  if (rules?.(join(relative(tree, folder), 'Pulumi.yaml'), false) === true) {
+  const rules = (await has('Pulumi.yaml')) ? undefined : await ignoreOf(tree, ignore);
+  if (rules?.(join(below, 'Pulumi.yaml'), false) === true) {
     throw stalled(
       'SpecInvalid',
       `Pulumi.yaml of ${path} is left out by spec.source.ignore or the artifact's ${IGNORE_FILE}; name it there with a leading !`,
     );
   }
-  if (!(await has('.'))) {
-    throw stalled('SpecInvalid', `the artifact has no folder ${path}; see spec.source.path`);
+  if (!(await has('.'))) throw stalled('SpecInvalid', `the artifact has no folder ${path}; see spec.source.path`);
+  if (below === '') return folder;
+  if ((await realpath(folder)) !== join(await realpath(tree), below)) {
+    throw stalled('SpecInvalid', `spec.source.path ${path} goes through a link; name the folder itself`);
   }
+  await assertUnpackable({ dir: folder, files: await listTree(folder) });
   return folder;
 }
 
