@@ -182,6 +182,45 @@ describe('pushing', () => {
   });
 });
 
+describe('pushing what has a subject to a registry without the referrers API', () => {
+  const subject = { mediaType: OCI_MANIFEST, digest: digestOf(MANIFEST), size: MANIFEST.byteLength };
+  const tag = `/v2/infra/shop/manifests/${subject.digest.replace(':', '-')}`;
+  const signature = (more: object) =>
+    Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, layers: [], subject, ...more }));
+  const config = { mediaType: 'application/vnd.test.config.v1+json', digest: digestOf(bytes), size: 1 };
+
+  async function push(server: TestServer, attached: Buffer): Promise<void> {
+    const manifest = { bytes: attached, mediaType: OCI_MANIFEST };
+    await clientFor(server).pushManifest(repositoryOf(server), digestOf(attached), manifest, signal);
+  }
+
+  it('lists it under the type of its config where it names no other, with all its annotations', async () => {
+    let index = '';
+    const server = await startTestServer(({ method, url, body }): Reply => {
+      if (method === 'PUT' && url === tag) index = body.toString();
+      if (method === 'PUT') return { status: 201 };
+      return index === '' ? { status: 404 } : manifestReply({ 'content-type': OCI_INDEX }, Buffer.from(index));
+    });
+    const annotations = { a: '1', b: '2' };
+    const attached = signature({ config, annotations });
+    await push(server, attached);
+    const entry = { mediaType: OCI_MANIFEST, digest: digestOf(attached), size: attached.byteLength };
+    expect(JSON.parse(index)).toEqual({
+      schemaVersion: 2,
+      mediaType: OCI_INDEX,
+      manifests: [{ ...entry, artifactType: config.mediaType, annotations }],
+    });
+  });
+
+  it('fails, and writes nothing, where the tag of referrers is something else', async () => {
+    const server = await startTestServer(({ method }): Reply => (method === 'PUT' ? { status: 201 } : manifestReply()));
+    const attached = signature({ config });
+    await expect(push(server, attached)).rejects.toMatchObject({ kind: 'stalled', reason: 'ArtifactInvalid' });
+    const written = server.seen.filter(({ method }) => method === 'PUT').map(({ url }) => url);
+    expect(written).toEqual([`/v2/infra/shop/manifests/${digestOf(attached)}`]);
+  });
+});
+
 it('pushes and pulls a manifest of 4 MB', async () => {
   const annotations = { filling: 'x'.repeat(4_000_000) };
   const large = Buffer.from(
