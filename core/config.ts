@@ -121,6 +121,8 @@ export const ConfigSchema = Type.Object({
   }),
   PLUMBLINE_MAX_ARTIFACT_MB: positive('Compressed bytes of all layers of an artifact, in MiB.', 256),
   PLUMBLINE_MAX_UNPACKED_MB: positive('Unpacked bytes of an artifact, in MiB.', 1024),
+  PLUMBLINE_ARTIFACT_CACHE_MB: positive('Unpacked artifacts kept, in MiB; the least recently used go first.', 5120),
+  PLUMBLINE_BLOB_CACHE_MB: positive('Layers kept as they came from registries, in MiB.', 2048),
   PLUMBLINE_MAX_ENTRIES: positive('Files and folders of an unpacked artifact.', 100_000),
   PLUMBLINE_MAX_OUTPUT_KB: positive('Output of one run that is kept, in KiB.', 512),
   PLUMBLINE_NPM_USERCONFIG: Type.String({

@@ -35,6 +35,13 @@ describe('specErrors', () => {
     ['spec/source/path', spec({}, { path: '../other' })],
     ['spec/source/path', spec({}, { path: '/etc' })],
     ['spec/source/interval', spec({}, { interval: '0s' })],
+    ['spec/source/ref/filter', spec({}, { ref: { semver: '^1', filter: '(?=x)' } })],
+    ['spec/source/ref', spec({}, { ref: { tag: 'prod', filter: '^v' } })],
+    ['spec/source/workloadIdentity', spec({}, { workloadIdentity: 'aws' })],
+    [
+      'spec/source/workloadIdentity',
+      spec({}, { repository: 'oci://release.azurecr.io/a', workloadIdentity: 'azure', credentials: 'x' }),
+    ],
     ['spec/drift/interval', spec({ drift: { interval: '1ms' } })],
     ['spec/approval/expires', spec({ approval: { mode: 'manual', expires: '8d' } })],
     ['spec/timeouts/apply', spec({ timeouts: { apply: '25h' } })],
@@ -46,7 +53,10 @@ describe('specErrors', () => {
 describe('secretUses', () => {
   it('finds every place that names a secret', () => {
     const uses = secretUses({
-      ...spec({ credentials: { plan: 'ro', apply: 'rw' } }, { credentials: 'registry' }),
+      ...spec(
+        { credentials: { plan: 'ro', apply: 'rw' } },
+        { credentials: 'registry', verify: { cosign: { keys: ['release'] } } },
+      ),
       pulumi: { stack: 'prod', secrets: { dbPassword: { secret: 'shop-db', key: 'password' } } },
     });
     expect(uses).toEqual([
@@ -54,6 +64,7 @@ describe('secretUses', () => {
       { path: 'spec/credentials/plan', secret: 'ro', key: undefined },
       { path: 'spec/credentials/apply', secret: 'rw', key: undefined },
       { path: 'spec/pulumi/secrets/dbPassword', secret: 'shop-db', key: 'password' },
+      { path: 'spec/source/verify', secret: 'release', key: undefined },
     ]);
   });
 });

@@ -3,6 +3,7 @@ import { parseDuration } from '#core/domain/duration.ts';
 import { asReconcileError } from '#core/domain/errors.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
+import { readCloudHost } from '#core/oci/identity/cloud-host.ts';
 import { policySecrets } from '#core/domain/verification.ts';
 import { patternErrors, verifyErrors } from './verify-rules.ts';
 
@@ -42,12 +43,24 @@ function repositoryErrors(repository: string): SpecError[] {
   }
 }
 
+/** An identity is given to hosts of its own cloud only. */
+function cloudErrors(repository: string, cloud: StackSpec['source']['workloadIdentity']): SpecError[] {
+  if (cloud === undefined) return [];
+  try {
+    readCloudHost(cloud, parseRepository(repository).host);
+    return [];
+  } catch (error) {
+    return [{ path: 'spec/source/workloadIdentity', message: asReconcileError(error).message }];
+  }
+}
+
 function sourceErrors({ repository, ref, path, ...source }: StackSpec['source']): SpecError[] {
   const errors = [
     ...repositoryErrors(repository),
     ...patternErrors('spec/source/ref/filter', ref.filter),
     ...verifyErrors('spec/source/verify', source.verify),
   ];
+  errors.push(...cloudErrors(repository, source.workloadIdentity));
   if (source.credentials !== undefined && source.workloadIdentity !== undefined) {
     errors.push({
       path: 'spec/source/workloadIdentity',

@@ -2,6 +2,7 @@ import type { AttestationPolicy, CosignPolicy, VerifyPolicy } from '#core/domain
 import { asReconcileError } from '#core/domain/errors.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import { compilePattern } from '#core/oci/semver.ts';
+import { parseTrustedIdentity } from '#core/oci/verify/notation-identity.ts';
 import type { SpecError } from './spec-rules.ts';
 
 const DAY_MS = 86_400_000;
@@ -70,6 +71,15 @@ function attestationErrors(path: string, policy: AttestationPolicy, whole: Verif
   return [...errors, ...texts];
 }
 
+function identityTextErrors(path: string, text: string): SpecError[] {
+  try {
+    parseTrustedIdentity(text);
+    return [];
+  } catch (error) {
+    return [{ path, message: asReconcileError(error).message }];
+  }
+}
+
 /** What a schema cannot say about a verification policy; empty when it is fine. */
 export function verifyErrors(path: string, policy: VerifyPolicy | undefined): SpecError[] {
   if (policy === undefined) return [];
@@ -87,5 +97,8 @@ export function verifyErrors(path: string, policy: VerifyPolicy | undefined): Sp
   const attestations = (policy.attestations ?? []).flatMap((each, index) =>
     attestationErrors(`${path}/attestations/${index}`, each, policy),
   );
-  return [...errors, ...cosignErrors(`${path}/cosign`, policy.cosign), ...attestations];
+  const identities = (policy.notation?.trustedIdentities ?? []).flatMap((text, index) =>
+    identityTextErrors(`${path}/notation/trustedIdentities/${index}`, text),
+  );
+  return [...errors, ...cosignErrors(`${path}/cosign`, policy.cosign), ...identities, ...attestations];
 }

@@ -7,6 +7,7 @@ import { createPulumiEngine } from '#core/engine/pulumi.ts';
 import { bootId, isNamespaceEmpty, ownPidNamespace } from '#core/engine/namespace.ts';
 import { checkIsolation } from '#core/engine/isolation.ts';
 import { createLogger } from '#core/logger.ts';
+import { createBlobCache } from '#core/oci/blob-cache.ts';
 import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
 import { createArtifactStore, type ArtifactStore } from '#core/oci/cache.ts';
 import { createConfiguredClient } from '#core/oci/configured-client.ts';
@@ -63,6 +64,7 @@ async function requireIsolation(config: Config): Promise<void> {
 export function openArtifacts(config: Config): ArtifactStore {
   return createArtifactStore({
     dir: join(config.cacheDir, 'artifacts'),
+    maxBytes: config.PLUMBLINE_ARTIFACT_CACHE_MB * MIB,
     limits: {
       maxCompressedBytes: config.PLUMBLINE_MAX_ARTIFACT_MB * MIB,
       maxUnpackedBytes: config.PLUMBLINE_MAX_UNPACKED_MB * MIB,
@@ -115,6 +117,7 @@ export async function buildWorker(
     identity,
     engine,
     artifacts: openArtifacts(config),
+    blobs: createBlobCache({ dir: join(config.cacheDir, 'blobs'), maxBytes: config.PLUMBLINE_BLOB_CACHE_MB * MIB }),
     cloudIdentity: createCloudIdentity(),
     // A stack that names no credentials gets what PLUMBLINE_DOCKER_CONFIG has for its registry.
     registry: (credentials) => (credentials === undefined ? client : client.withCredentials(credentials)),

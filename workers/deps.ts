@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Config } from '#core/config.ts';
 import type { Engine } from '#core/engine/port.ts';
 import type { ArtifactStore, FetchedArtifact } from '#core/oci/cache.ts';
+import type { BlobCache } from '#core/oci/blob-cache.ts';
 import type { CloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
 import type { Pusher, RegistryCredentials, Source } from '#core/oci/port.ts';
 import type { Ring } from '#core/queue.ts';
@@ -44,6 +45,8 @@ export interface WorkerDeps {
   engine: Engine;
   artifacts: ArtifactStore;
   registry(credentials: RegistryCredentials | undefined): Registry & Pusher;
+  /** Content as it came from registries: a layer that a new revision shares with the last is not downloaded again. */
+  blobs: BlobCache;
   /** Credentials by the identity of the cloud the worker runs in. */
   cloudIdentity: CloudIdentity;
   dependencies: Dependencies;

@@ -40,15 +40,15 @@ function renderStatus({ stack }: Description): string[] {
       : `${shortRevision(status.resolved.revision)} at ${status.resolved.at ?? '?'}`;
   return [
     `${stack.tenant}/${stack.name}: ${stack.why}`,
-    `  source      ${stack.spec.source.repository}`,
-    `  resolved    ${resolved}`,
-    `  applied     ${applied}`,
-    `  signed      ${signedOf(stack)}`,
-    `  generation  ${stack.generation} by ${stack.specBy} (observed ${status.observedGeneration})`,
-    `  next look   ${status.nextReconcileAt ?? 'when asked'}, drift ${status.nextDriftAt ?? 'when asked'}`,
-    ...(stack.liveRun === null ? [] : [`  live run    ${describeRun(stack.liveRun)}`]),
+    `  source         ${stack.spec.source.repository}`,
+    `  resolved       ${resolved}`,
+    `  applied        ${applied}`,
+    `  signed         ${signedOf(stack)}`,
+    `  generation     ${stack.generation} by ${stack.specBy} (observed ${status.observedGeneration})`,
+    `  next look      ${status.nextReconcileAt ?? 'when asked'}, drift ${status.nextDriftAt ?? 'when asked'}`,
+    ...(stack.liveRun === null ? [] : [`  live run       ${describeRun(stack.liveRun)}`]),
     ...status.conditions.map(
-      ({ type, status: value, reason, message }) => `  ${type.padEnd(11)} ${value} ${reason}: ${message}`,
+      ({ type, status: value, reason, message }) => `  ${type.padEnd(14)} ${value} ${reason}: ${message}`,
     ),
   ].map(printable);
 }

@@ -10,6 +10,7 @@ import type { Role, StackSpec } from '#core/domain/manifest.ts';
 import { canonicalJson } from '#core/domain/plan.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import type { DriftItemView, EventView, RunDetailView, RunView, StackView } from '#core/domain/view.ts';
+import { createBlobCache } from '#core/oci/blob-cache.ts';
 import { createArtifactStore } from '#core/oci/cache.ts';
 import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
 import { pushProgram } from '#core/oci/pack.ts';
@@ -143,6 +144,7 @@ function workerDeps(
     config,
     identity: { id: `test-${randomUUID().slice(0, 8)}`, tenant, bootId: 'test-boot', pidNamespace: 'test' },
     artifacts: createArtifactStore({ dir: join(config.cacheDir, 'artifacts') }),
+    blobs: createBlobCache({ dir: join(config.cacheDir, 'blobs') }),
     cloudIdentity: createCloudIdentity(),
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: async () => ({ digest: 'none', nodeModules: undefined, plugins: undefined }),

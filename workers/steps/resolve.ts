@@ -4,6 +4,7 @@ import { formatRevision, parseRepository } from '#core/domain/reference.ts';
 import { DEFAULTS, type SourceRef, type StackSpec } from '#core/domain/manifest.ts';
 import { selectTag } from '#core/oci/semver.ts';
 import type { Reason } from '#core/domain/reason.ts';
+import { cachedFetcher } from '#core/oci/blob-cache.ts';
 import { credentialsFromSecret } from '#core/oci/docker-config.ts';
 import type { Pusher, Repository } from '#core/oci/port.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
@@ -32,8 +33,18 @@ async function wantedReference(registry: Registry, repository: Repository, ref: 
   return tag;
 }
 
-/** The registry client of a stack's source, with its named credentials or the identity of the worker's cloud. */
+/** The registry client of a stack's source, behind the tenant's cache of content. */
 export async function sourceRegistry(
+  deps: WorkerDeps,
+  stack: Pick<StackRow, 'tenant' | 'spec'>,
+  signal: AbortSignal,
+): Promise<Registry & Pusher> {
+  const registry = await bareRegistry(deps, stack, signal);
+  return { ...registry, ...cachedFetcher(registry, { cache: deps.blobs, tenant: stack.tenant }) };
+}
+
+/** With the stack's named credentials, or the identity of the worker's cloud. */
+async function bareRegistry(
   deps: WorkerDeps,
   stack: Pick<StackRow, 'tenant' | 'spec'>,
   signal: AbortSignal,

@@ -48,8 +48,7 @@ function outcomeOfWait(stack: StackRow, { state, message, nextAt }: Verification
   const reason = verificationReason(state);
   const revision = stack.resolved_revision ?? '';
   if (nextAt !== null) {
-    const text = `${revision} waits for a signature: ${message}; looks again at ${nextAt}`;
-    return { type: 'failed', kind: 'waiting', reason, message: text };
+    return { type: 'failed', kind: 'waiting', reason, message: `waits for a signature: ${message}` };
   }
   const todo = state === 'unset' ? '' : '; sign it, push a signed one, or correct spec.source.verify';
   return { type: 'failed', kind: 'stalled', reason, message: `${revision} is not run: ${message}${todo}` };
