@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Value } from 'typebox/value';
-import { Name } from '#core/domain/manifest.ts';
+import { Name } from '#core/domain/manifest-parts.ts';
 import { failure, usage } from './error.ts';
 
 /** Where the service is and who asks. */

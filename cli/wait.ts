@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { failure, usage } from './error.ts';
 import { parseDuration } from '#core/domain/duration.ts';
-import { DURATION_PATTERN } from '#core/domain/manifest.ts';
+import { DURATION_PATTERN } from '#core/domain/manifest-parts.ts';
 
 const POLL_MS = 500;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { VerifyPolicy } from '#core/domain/manifest.ts';
+import type { VerifyPolicy } from '#core/domain/verify-policy.ts';
 import { verifyErrors } from './verify-rules.ts';
 
 const issuer = 'https://token.actions.githubusercontent.com';

@@ -1,4 +1,4 @@
-import type { AttestationPolicy, CosignPolicy, VerifyPolicy } from '#core/domain/manifest.ts';
+import type { AttestationPolicy, CosignPolicy, VerifyPolicy } from '#core/domain/verify-policy.ts';
 import { asReconcileError } from '#core/domain/errors.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import { compilePattern } from '#core/oci/semver.ts';

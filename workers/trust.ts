@@ -1,13 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stalled } from '#core/domain/errors.ts';
-import type {
-  AttestationPolicy,
-  CosignPolicy,
-  NotationPolicy,
-  StackSpec,
-  VerifyPolicy,
-} from '#core/domain/manifest.ts';
+import type { StackSpec } from '#core/domain/manifest.ts';
+import type { AttestationPolicy, CosignPolicy, NotationPolicy, VerifyPolicy } from '#core/domain/verify-policy.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import { policySecrets, trustKey, trustOf, type Trust, type Verification } from '#core/domain/verification.ts';
 import { publicGoodRoot } from '#core/oci/verify/trusted-root.ts';

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { stringify } from 'yaml';
-import { API_VERSION, NAME_PATTERN } from '#core/domain/manifest.ts';
+import { NAME_PATTERN } from '#core/domain/manifest-parts.ts';
+import { API_VERSION } from '#core/domain/manifest.ts';
 import { parseReference } from '#core/domain/reference.ts';
 import { createKeyPair, publicKeyOf, type KeyKind } from '#core/oci/sign-key.ts';
 import { signArtifact } from '#core/oci/sign.ts';

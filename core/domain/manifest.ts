@@ -1,26 +1,17 @@
 import { Type, type Static } from 'typebox';
+import { closed, Duration, Name, oneOf } from './manifest-parts.ts';
+import { VerifyPolicy } from './verify-policy.ts';
 
 /**
  * The kinds people write, as TypeBox schemas: type, validator and API documentation in one.
  * Unknown fields are refused, so a typo never means "default".
  */
-const closed = { additionalProperties: false } as const;
 
 export const API_VERSION = 'plumbline.dev/v1alpha1';
-
-/** DNS label: also safe as a folder name, a Pulumi stack name part and a queue id. No `_` (see pulumi.md section 4). */
-export const NAME_PATTERN = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$';
-export const Name = Type.String({ pattern: NAME_PATTERN, minLength: 1, maxLength: 63 });
-
-/** Go-like durations: 500ms, 30s, 5m, 2h, 7d, and sums such as 1h30m. */
-export const DURATION_PATTERN = '^([0-9]+(ms|s|m|h|d))+$';
-export const Duration = Type.String({ pattern: DURATION_PATTERN, maxLength: 32 });
 
 export const DIGEST_PATTERN = '^(sha256:[a-f0-9]{64}|sha512:[a-f0-9]{128})$';
 export const Digest = Type.String({ pattern: DIGEST_PATTERN });
 export const Tag = Type.String({ pattern: '^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$' });
-
-const oneOf = <const T extends string>(values: readonly T[]) => Type.Unsafe<T>({ type: 'string', enum: [...values] });
 
 const Metadata = Type.Object(
   { name: Name, tenant: Type.Optional(Name), labels: Type.Optional(Type.Record(Type.String(), Type.String())) },
@@ -40,85 +31,6 @@ export const SourceRef = Type.Object(
   { ...closed, description: 'digest > semver > tag; `latest` when empty' },
 );
 export type SourceRef = Static<typeof SourceRef>;
-
-const Identity = Type.Object(
-  {
-    issuer: Type.Optional(Type.String({ maxLength: 512 })),
-    issuerPattern: Type.Optional(Type.String({ maxLength: 512 })),
-    subject: Type.Optional(Type.String({ maxLength: 512 })),
-    subjectPattern: Type.Optional(Type.String({ maxLength: 512 })),
-  },
-  { ...closed, description: 'one issuer and one subject, each exact or as an RE2 pattern of the whole' },
-);
-
-export const CosignPolicy = Type.Object(
-  {
-    keys: Type.Optional(
-      Type.Array(Name, {
-        minItems: 1,
-        maxItems: 20,
-        description: 'secrets that hold public keys (PEM), any key counts',
-      }),
-    ),
-    identities: Type.Optional(Type.Array(Identity, { minItems: 1, maxItems: 20 })),
-    trustedRoot: Type.Optional(Name),
-    requireLog: Type.Optional(Type.Boolean({ description: 'signatures by key must be in the transparency log too' })),
-  },
-  closed,
-);
-export type CosignPolicy = Static<typeof CosignPolicy>;
-
-export const NotationPolicy = Type.Object(
-  {
-    level: Type.Optional(oneOf(['strict', 'permissive'])),
-    trustStores: Type.Array(Name, { minItems: 1, maxItems: 20, description: 'secrets that hold certificates (PEM)' }),
-    trustedIdentities: Type.Array(Type.String({ maxLength: 1024 }), { minItems: 1, maxItems: 20 }),
-  },
-  closed,
-);
-export type NotationPolicy = Static<typeof NotationPolicy>;
-
-const Texts = Type.Array(Type.String({ minLength: 1, maxLength: 1024 }), { minItems: 1, maxItems: 100 });
-export const AttestationPolicy = Type.Object(
-  {
-    type: oneOf(['slsa-provenance', 'sbom', 'vulnerabilities', 'custom']),
-    predicateType: Type.Optional(Type.String({ maxLength: 512 })),
-    cosign: Type.Optional(CosignPolicy),
-    builders: Type.Optional(Texts),
-    buildTypes: Type.Optional(Texts),
-    sourceRepositories: Type.Optional(Texts),
-    sourceRefs: Type.Optional(Texts),
-    materials: Type.Optional(Texts),
-    maxSeverity: Type.Optional(oneOf(['none', 'low', 'medium', 'high'])),
-    fields: Type.Optional(
-      Type.Array(
-        Type.Object(
-          {
-            path: Type.String({ minLength: 1, maxLength: 256 }),
-            equals: Type.Union([Type.String({ maxLength: 1024 }), Type.Number(), Type.Boolean()]),
-          },
-          closed,
-        ),
-        { maxItems: 50 },
-      ),
-    ),
-  },
-  closed,
-);
-export type AttestationPolicy = Static<typeof AttestationPolicy>;
-
-/** Every block that is there must be met. `unsigned` is the exception that is shown everywhere. */
-export const VerifyPolicy = Type.Object(
-  {
-    cosign: Type.Optional(CosignPolicy),
-    notation: Type.Optional(NotationPolicy),
-    attestations: Type.Optional(Type.Array(AttestationPolicy, { minItems: 1, maxItems: 20 })),
-    wait: Type.Optional(Duration),
-    unsigned: Type.Optional(Type.Object({ reason: Type.String({ minLength: 3, maxLength: 256 }) }, closed)),
-  },
-  closed,
-);
-export type VerifyPolicy = Static<typeof VerifyPolicy>;
 
 export const CLOUDS = ['aws', 'azure', 'gcp'] as const;
 export type Cloud = (typeof CLOUDS)[number];

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { StackSpec, TenantSpec, VerifyPolicy } from './manifest.ts';
+import type { StackSpec, TenantSpec } from './manifest.ts';
+import type { VerifyPolicy } from './verify-policy.ts';
 import { isImmutableTag, nextLook, policySecrets, trustKey, trustOf } from './verification.ts';
 
 const signed: VerifyPolicy = { cosign: { keys: ['release'] } };

@@ -1,5 +1,6 @@
 import { parseDuration } from './duration.ts';
-import { DEFAULTS, type CosignPolicy, type StackSpec, type TenantSpec, type VerifyPolicy } from './manifest.ts';
+import { DEFAULTS, type StackSpec, type TenantSpec } from './manifest.ts';
+import type { CosignPolicy, VerifyPolicy } from './verify-policy.ts';
 import { digestOf } from './plan.ts';
 import type { Reason } from './reason.ts';
 

@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox';
-import { ROLES, StackSpec, VerifyPolicy } from './manifest.ts';
+import { ROLES, StackSpec } from './manifest.ts';
+import { VerifyPolicy } from './verify-policy.ts';
 import { OPERATIONS, RUN_STATES, TRIGGERS } from './run.ts';
 
 /**

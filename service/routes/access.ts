@@ -1,6 +1,7 @@
 import { Type } from 'typebox';
 import { actorOf } from '#core/domain/authorize.ts';
-import { Name, TokenSpec } from '#core/domain/manifest.ts';
+import { Name } from '#core/domain/manifest-parts.ts';
+import { TokenSpec } from '#core/domain/manifest.ts';
 import { NewTokenView, ReceiverView, SecretView, TenantView, TokenView } from '#core/domain/view.ts';
 import { listReceivers } from '#core/store/receivers.ts';
 import { listSecrets } from '#core/store/secrets.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { Name } from '#core/domain/manifest.ts';
+import { Name } from '#core/domain/manifest-parts.ts';
 import { EventView, pageOf as PageOf } from '#core/domain/view.ts';
 import { EVENT_CURSOR_PATTERN, eventCursor, listEvents, newestEvents } from '#core/store/events.ts';
 import type { App, RouteDeps } from '../deps.ts';

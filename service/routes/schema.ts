@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
-import { Digest, Name } from '#core/domain/manifest.ts';
+import { Name } from '#core/domain/manifest-parts.ts';
+import { Digest } from '#core/domain/manifest.ts';
 import { ProblemView } from '#core/domain/view.ts';
 
 /** Parts that several routes share. */
