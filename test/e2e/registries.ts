@@ -13,7 +13,7 @@ const HTPASSWD = `${USER.username}:$2b$04$a3Iti13iyzvdtNJT2Y/PZOGX0nsSj5r1FWWZJS
 
 /** A registry that is up. */
 export interface Served {
-  /** `127.0.0.1:port` */
+  /** `127.0.0.1:port`, or `localhost:port` where the token server is one of localhost. */
   host: string;
   credentials?: typeof USER;
   /** Whether it lists referrers itself; the tag scheme is used otherwise. */
@@ -75,6 +75,7 @@ export async function serveDistribution(
   const server = await startServer(program, toArgs, { cwd: dir, env: { OTEL_TRACES_EXPORTER: 'none' } });
   return {
     ...server,
+    host: tokens === undefined ? server.host : server.host.replace('127.0.0.1', 'localhost'),
     ...(auth === 'none' ? {} : { credentials: USER }),
     ...(tokens === undefined ? {} : { tokens }),
     hasReferrersApi: false,

@@ -8,7 +8,7 @@ const KEY_ID = 'test-key';
 
 /** A token server as the registries of the docker world use it (distribution, docs/content/spec/auth/token.md). */
 export interface TokenServer {
-  /** `127.0.0.1:port` */
+  /** `localhost:port` */
   host: string;
   /** For `auth.token` of a distribution 3 registry; the keys go into a file of their own. */
   settings: { realm: string; service: string; issuer: string };
@@ -90,7 +90,8 @@ export async function startTokenServer(
   });
   const address = server.address();
   if (address === null || typeof address === 'string') throw new Error('the token server has no port');
-  const host = `127.0.0.1:${address.port}`;
+  // By a name: crane trusts no token server that is an address, and oras none whose name leads to one of another host.
+  const host = `localhost:${address.port}`;
   return {
     host,
     settings: { realm: `http://${host}/token`, service: SERVICE, issuer: ISSUER },
