@@ -1,11 +1,10 @@
 import semver from 'semver';
 import { parseDuration } from '#core/domain/duration.ts';
-import { asReconcileError } from '#core/domain/errors.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import { readCloudHost } from '#core/oci/identity/cloud-host.ts';
 import { policySecrets } from '#core/domain/verification.ts';
-import { patternErrors, verifyErrors } from './verify-rules.ts';
+import { patternErrors, refusals, verifyErrors } from './verify-rules.ts';
 
 export interface SpecError {
   /** Path in the manifest, as in `spec/source/ref`. */
@@ -34,29 +33,15 @@ function durationErrors(spec: StackSpec): SpecError[] {
   });
 }
 
-function repositoryErrors(repository: string): SpecError[] {
-  try {
-    parseRepository(repository);
-    return [];
-  } catch (error) {
-    return [{ path: 'spec/source/repository', message: asReconcileError(error).message }];
-  }
-}
-
 /** An identity is given to hosts of its own cloud only. */
 function cloudErrors(repository: string, cloud: StackSpec['source']['workloadIdentity']): SpecError[] {
   if (cloud === undefined) return [];
-  try {
-    readCloudHost(cloud, parseRepository(repository).host);
-    return [];
-  } catch (error) {
-    return [{ path: 'spec/source/workloadIdentity', message: asReconcileError(error).message }];
-  }
+  return refusals('spec/source/workloadIdentity', () => readCloudHost(cloud, parseRepository(repository).host));
 }
 
 function sourceErrors({ repository, ref, path, ...source }: StackSpec['source']): SpecError[] {
   const errors = [
-    ...repositoryErrors(repository),
+    ...refusals('spec/source/repository', () => parseRepository(repository)),
     ...patternErrors('spec/source/ref/filter', ref.filter),
     ...verifyErrors('spec/source/verify', source.verify),
   ];

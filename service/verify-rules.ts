@@ -1,21 +1,25 @@
 import type { AttestationPolicy, CosignPolicy, VerifyPolicy } from '#core/domain/verify-policy.ts';
 import { asReconcileError } from '#core/domain/errors.ts';
 import { parseDuration } from '#core/domain/duration.ts';
-import { compilePattern } from '#core/oci/semver.ts';
+import { compilePattern, textMatcher } from '#core/oci/patterns.ts';
 import { parseTrustedIdentity } from '#core/oci/verify/notation-identity.ts';
 import type { SpecError } from './spec-rules.ts';
 
 const DAY_MS = 86_400_000;
 
-/** Problems of an RE2 pattern, for a person. */
-export function patternErrors(path: string, pattern: string | undefined): SpecError[] {
-  if (pattern === undefined) return [];
+/** What a parser says against a part of the spec. */
+export function refusals(path: string, parse: (path: string) => unknown): SpecError[] {
   try {
-    compilePattern(pattern, path);
+    parse(path);
     return [];
   } catch (error) {
     return [{ path, message: asReconcileError(error).message }];
   }
+}
+
+/** Problems of an RE2 pattern, for a person. */
+export function patternErrors(path: string, pattern: string | undefined): SpecError[] {
+  return pattern === undefined ? [] : refusals(path, (at) => compilePattern(pattern, at));
 }
 
 /** An identity without both halves would let in everybody of an issuer, or everybody who calls himself so. */
@@ -43,11 +47,7 @@ function cosignErrors(path: string, policy: CosignPolicy | undefined): SpecError
 
 /** Texts between slashes are patterns. */
 function textErrors(path: string, texts: readonly string[] | undefined): SpecError[] {
-  return (texts ?? []).flatMap((text, index) =>
-    text.length > 1 && text.startsWith('/') && text.endsWith('/')
-      ? patternErrors(`${path}/${index}`, text.slice(1, -1))
-      : [],
-  );
+  return (texts ?? []).flatMap((text, index) => refusals(`${path}/${index}`, (at) => textMatcher(text, at)));
 }
 
 function attestationErrors(path: string, policy: AttestationPolicy, whole: VerifyPolicy): SpecError[] {
@@ -71,15 +71,6 @@ function attestationErrors(path: string, policy: AttestationPolicy, whole: Verif
   return [...errors, ...texts];
 }
 
-function identityTextErrors(path: string, text: string): SpecError[] {
-  try {
-    parseTrustedIdentity(text);
-    return [];
-  } catch (error) {
-    return [{ path, message: asReconcileError(error).message }];
-  }
-}
-
 /** What a schema cannot say about a verification policy; empty when it is fine. */
 export function verifyErrors(path: string, policy: VerifyPolicy | undefined): SpecError[] {
   if (policy === undefined) return [];
@@ -98,7 +89,7 @@ export function verifyErrors(path: string, policy: VerifyPolicy | undefined): Sp
     attestationErrors(`${path}/attestations/${index}`, each, policy),
   );
   const identities = (policy.notation?.trustedIdentities ?? []).flatMap((text, index) =>
-    identityTextErrors(`${path}/notation/trustedIdentities/${index}`, text),
+    refusals(`${path}/notation/trustedIdentities/${index}`, () => parseTrustedIdentity(text)),
   );
   return [...errors, ...cosignErrors(`${path}/cosign`, policy.cosign), ...identities, ...attestations];
 }

@@ -39,7 +39,7 @@ describe('selectTag', () => {
   it('refuses a filter it cannot read', () => {
     expect(() => selectTag(['1.0.0'], { range: '*', filter: '(?=x)' })).toThrow(
       expect.objectContaining({
-        reason: 'InvalidReference',
+        reason: 'SpecInvalid',
         message: expect.stringContaining('spec.source.ref.filter'),
       }),
     );

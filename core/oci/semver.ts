@@ -1,6 +1,6 @@
-import { RE2JS } from 're2js';
 import semver from 'semver';
 import { stalled } from '#core/domain/errors.ts';
+import { compilePattern } from './patterns.ts';
 
 /** Which tags a range stands for. */
 export interface TagRange {
@@ -13,23 +13,10 @@ export interface TagRange {
 }
 
 /**
- * Compiles a pattern a person wrote. RE2 runs in linear time, so none can hang us.
- * @throws ReconcileError stalled InvalidReference naming `where` it stands
- */
-export function compilePattern(pattern: string, where: string): RE2JS {
-  try {
-    return RE2JS.compile(pattern);
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw stalled('InvalidReference', `${where}: ${JSON.stringify(pattern)} is no RE2 pattern: ${why}`, error);
-  }
-}
-
-/**
  * The highest tag inside a semver range, or undefined. npm's rules: a prerelease counts only where the range names one
  * of the same version, or `prerelease` is set; tags that are no version are passed over; a leading `v` is fine. Of two
  * tags that name the same version the one that sorts first is taken, so the choice never flips.
- * @throws ReconcileError stalled InvalidReference when the range or the filter cannot be parsed
+ * @throws ReconcileError stalled InvalidReference when the range cannot be parsed, SpecInvalid when the filter cannot
  */
 export function selectTag(
   tags: readonly string[],

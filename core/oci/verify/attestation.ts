@@ -7,7 +7,7 @@ import { searchAttached } from './cosign-attached.ts';
 import { firstFew, refusalOf, refused, shown } from './cosign-refusal.ts';
 import type { Attachment } from './cosign-signed.ts';
 import { readTrust, vouch, type Trust, type Voucher } from './cosign-trust.ts';
-import { exactly, textMatcher, type Matcher } from './patterns.ts';
+import { exactly, textMatcher, type Matcher } from '../patterns.ts';
 import { checkProvenance, SLSA_V02, SLSA_V1 } from './slsa.ts';
 import { checkSubject, type Statement } from './statement.ts';
 import type { AttestationRequirement, Signer, Verdict, VerifyContext } from './verdict.ts';

@@ -4,7 +4,7 @@ import { verifyBytes } from './cosign-key.ts';
 import { refused, shown } from './cosign-refusal.ts';
 import { certificateOf, type Signed } from './cosign-signed.ts';
 import { readIdentity, type CertificateIdentity } from './keyless-certificate.ts';
-import { exactly, wholePattern, type Matcher } from './patterns.ts';
+import { exactly, wholePattern, type Matcher } from '../patterns.ts';
 import type { Identity } from './verdict.ts';
 
 /** An identity of a policy: both have to match. */

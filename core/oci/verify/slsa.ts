@@ -1,7 +1,7 @@
 import { atPath, listAt, textAt } from './attestation-predicate.ts';
 import { refused, shown } from './cosign-refusal.ts';
 import type { CertificateIdentity } from './keyless-certificate.ts';
-import { anyText } from './patterns.ts';
+import { anyText } from '../patterns.ts';
 import { commitOf, sourceAt, splitAddress, type SourceClaim } from './slsa-source.ts';
 import type { AttestationRequirement } from './verdict.ts';
 

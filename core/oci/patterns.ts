@@ -12,21 +12,29 @@ export function exactly(wanted: string): Matcher {
 }
 
 /**
- * An RE2 pattern that must match the whole text: linear in time, and anchored by us, since a pattern that may match
- * anywhere accepts `https://evil.example/https://github.com/acme`.
+ * Compiles a pattern that a person wrote. RE2 runs in linear time, so none can hang us.
  * @throws ReconcileError stalled SpecInvalid, `what` names the setting
  */
-export function wholePattern(pattern: string, what: string): Matcher {
+export function compilePattern(pattern: string, what: string): RE2JS {
   if (pattern === '' || pattern.length > MAX_PATTERN) {
     throw stalled('SpecInvalid', `${what} must have 1 to ${MAX_PATTERN} characters`);
   }
   try {
-    const compiled = RE2JS.compile(pattern);
-    return (text) => compiled.matches(text);
+    return RE2JS.compile(pattern);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw stalled('SpecInvalid', `${what} is no RE2 pattern: ${why.slice(0, 200)}`, error);
   }
+}
+
+/**
+ * An RE2 pattern that must match the whole text: anchored by us, since a pattern that may match anywhere accepts
+ * `https://evil.example/https://github.com/acme`.
+ * @throws ReconcileError stalled SpecInvalid, `what` names the setting
+ */
+export function wholePattern(pattern: string, what: string): Matcher {
+  const compiled = compilePattern(pattern, what);
+  return (text) => compiled.matches(text);
 }
 
 /**
