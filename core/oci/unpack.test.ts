@@ -226,27 +226,17 @@ describe('unpacking', () => {
 
 describe('whatever an archive holds', () => {
   const part = fc.oneof(
-    fc.constantFrom(
-      'a',
-      'b',
-      'c',
-      'A',
-      '..',
-      '.',
-      '',
-      '\u00e9',
-      'e\u0301',
-      '.wh.a',
-      '.wh..wh..opq',
-      'a\0b',
-      '\\',
-      '\u202e',
-    ),
-    fc.string({ unit: 'binary', minLength: 1, maxLength: 8 }),
-    fc.constant('n'.repeat(300)),
+    { weight: 12, arbitrary: fc.constantFrom('a', 'b', 'c', 'd', 'e') },
+    {
+      weight: 2,
+      arbitrary: fc.constantFrom(
+        'A', '..', '.', '', '\u00e9', 'e\u0301', '.wh.a', '.wh..wh..opq', 'a\0b', '\\', '\u202e', 'n'.repeat(300),
+      ), // prettier-ignore
+    },
+    { weight: 1, arbitrary: fc.string({ unit: 'binary', minLength: 1, maxLength: 8 }) },
   );
   const path = fc
-    .tuple(fc.constantFrom('', '', '', '/'), fc.array(part, { minLength: 1, maxLength: 5 }))
+    .tuple(fc.constantFrom('', '', '', '', '', '', '', '/'), fc.array(part, { minLength: 1, maxLength: 5 }))
     .map(([root, parts]) => root + parts.join('/'));
   const mode = fc.constantFrom(0o644, 0o755, 0o4755, 0o6777, 0o000);
   const kind = fc.constantFrom('link', 'character-device', 'block-device', 'fifo', 'directory', 'symlink');
@@ -316,7 +306,7 @@ describe('whatever an archive holds', () => {
   const sourceOf = (tar: Buffer) => ({ bytes: inChunks(tar), size: tar.byteLength, compression: 'none' }) as const;
 
   it('nothing is written outside, no link leads there, and no error is without a reason', async () => {
-    expect(await assertHarmless((unpacker, tar) => unpacker.addArchive(sourceOf(tar), signal), 200)).toBeGreaterThan(5);
+    expect(await assertHarmless((unpacker, tar) => unpacker.addArchive(sourceOf(tar), signal), 200)).toBeGreaterThan(15);
   });
 
   it('the same holds of layers of an image', async () => {
@@ -324,7 +314,7 @@ describe('whatever an archive holds', () => {
       await unpacker.addImageLayer(sourceOf(tar), '/', signal);
       await unpacker.addImageLayer(sourceOf(tar), '/', signal);
     }, 100);
-    expect(taken).toBeGreaterThan(5);
+    expect(taken).toBeGreaterThan(7);
   });
 
   it('the same holds of bytes that are spoilt anywhere', async () => {
