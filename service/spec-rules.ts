@@ -2,6 +2,7 @@ import semver from 'semver';
 import { parseDuration } from '#core/domain/duration.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
+import { parseIgnore } from '#core/oci/ignore.ts';
 import { readCloudHost } from '#core/oci/identity/cloud-host.ts';
 import { policySecrets } from '#core/domain/verification.ts';
 import { patternErrors, refusals, verifyErrors } from './verify-rules.ts';
@@ -44,6 +45,7 @@ function sourceErrors({ repository, ref, path, ...source }: StackSpec['source'])
     ...refusals('spec/source/repository', () => parseRepository(repository)),
     ...patternErrors('spec/source/ref/filter', ref.filter),
     ...verifyErrors('spec/source/verify', source.verify),
+    ...refusals('spec/source/ignore', () => parseIgnore(source.ignore ?? '', 'spec.source.ignore')),
   ];
   errors.push(...cloudErrors(repository, source.workloadIdentity));
   if (source.credentials !== undefined && source.workloadIdentity !== undefined) {

@@ -11,7 +11,7 @@ import type { Fetcher, Resolver } from './port.ts';
 /** One of several processes that use a cache at once; prints how often it found what it asked for, and fetched it anew. */
 const [dir = '', rounds = '0', minIdleMs = '0'] = process.argv.slice(2);
 
-const PROGRAMS = 80;
+const PROGRAMS = 40;
 const FILES = 5;
 const blobs = new Map<string, Buffer>();
 const repository = { host: 'r.io', name: 'shop' };

@@ -1,7 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Source } from '#core/domain/manifest.ts';
-import type { Reason } from '#core/domain/reason.ts';
 import { OCI_IMAGE_CONFIG, OCI_TAR_GZIP } from '#core/oci/media-types.ts';
 import { makeTar, type TarItem } from '#core/oci/test-tar.ts';
 import { pushRaw, sourceOf } from '../harness/bad-source.ts';
@@ -68,20 +67,26 @@ it('spec.source.ignore leaves out what is not to be run, and a change of it is a
   await plumbline.untilRun(name, ['applied'], 1);
 });
 
-it.each<[string, Partial<Source>, Record<string, string>, Reason, string]>([
-  ['Pulumi.yaml', { ignore: '*.yaml' }, files, 'SpecInvalid', 'Pulumi.yaml of . is left out by spec.source.ignore'],
-  ['the folder', { path: 'infra', ignore: 'infra/' }, files, 'SpecInvalid', 'Pulumi.yaml of infra is left out'],
-  [
-    'nothing, but with a pattern that would take for ever',
-    { ignore: '**/a/**/a/**/a/**/b' },
-    files,
-    'SpecInvalid',
-    'spec.source.ignore has the pattern',
-  ],
-])('a stack that leaves out %s says so', async (_, source, content, reason, says) => {
-  const name = await newStack(source, content);
-  const { message } = await plumbline.untilCondition(name, 'Stalled', reason);
+it.each<[string, Partial<Source>, string]>([
+  ['Pulumi.yaml', { ignore: '*.yaml' }, 'Pulumi.yaml of . is left out by spec.source.ignore'],
+  ['the folder', { path: 'infra', ignore: 'infra/' }, 'Pulumi.yaml of infra is left out'],
+])('a stack that leaves out %s says so', async (_, source, says) => {
+  const { message } = await plumbline.untilCondition(await newStack(source), 'Stalled', 'SpecInvalid');
   expect(message).toContain(says);
+});
+
+it('patterns that would take for ever are refused: in a stack when it is applied, in an artifact when it is used', async () => {
+  const ignore = '**/a/**/a/**/a/**/b';
+  await expect(follow('slow', { ignore })).rejects.toThrow('spec/source/ignore');
+  const name = `slow-${(stacks += 1)}`;
+  const content = [
+    { name: 'program/Pulumi.yaml', content: PROJECT },
+    { name: 'program/.sourceignore', content: ignore },
+  ];
+  await pushImage(name, [content]);
+  await follow(name, { imagePath: '/program' });
+  const { message } = await plumbline.untilCondition(name, 'Stalled', 'SpecInvalid');
+  expect(message).toContain('.sourceignore has the pattern');
 });
 
 it('an image is run from the folder the stack names, and from none unless it does', async () => {
