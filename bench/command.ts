@@ -12,6 +12,8 @@ export interface CommandOptions {
   input?: string;
   limitMs: number;
   signal: AbortSignal;
+  /** Told the process as soon as it runs. */
+  onStart?: (pid: number) => void;
 }
 
 /**
@@ -33,6 +35,7 @@ export async function timed(
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: true,
   });
+  if (child.pid !== undefined) options.onStart?.(child.pid);
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (output = (output + chunk.toString()).slice(-MAX_OUTPUT)));

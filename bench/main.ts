@@ -9,6 +9,7 @@ import { ensureToolchain, type Toolchain } from '../toolchain/setup.ts';
 import { createBare } from './bare.ts';
 import { measureHooks, measureLooks, measureReconcile } from './measures.ts';
 import { createPlumbline } from './plumbline.ts';
+import { measurePulls } from './pull.ts';
 import { createRevisions } from './revisions.ts';
 import { ratioLine, ratioOf, type Compared } from './statistics.ts';
 
@@ -18,20 +19,31 @@ const MAX_RUNS = 50;
 /** After set-up; 50 runs take a quarter of it on a quiet machine. */
 const LIMIT_MS = 60 * 60_000;
 
+interface Options {
+  runs: number;
+  json: boolean;
+  /** Leaves everything out but the pulls. */
+  pullsOnly: boolean;
+}
+
 /** Progress goes to standard error, results to standard output. */
 function say(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-function readOptions(args: string[]): { runs: number; json: boolean } {
+function readOptions(args: string[]): Options {
   const { values } = parseArgs({
     args,
-    options: { runs: { type: 'string' }, json: { type: 'boolean', default: false } },
+    options: {
+      runs: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      pulls: { type: 'boolean', default: false },
+    },
   });
   const runs = Number(values.runs ?? DEFAULT_RUNS);
   if (!Number.isInteger(runs) || runs < 1 || runs > MAX_RUNS)
     throw new Error(`--runs takes a whole number from 1 to ${MAX_RUNS}`);
-  return { runs, json: values.json };
+  return { runs, json: values.json, pullsOnly: values.pulls };
 }
 
 /** The registry is started without waiting for it. */
@@ -52,9 +64,12 @@ async function measure(
   toolchain: Toolchain,
   parts: Parts,
   signal: AbortSignal,
-  runs: number,
+  { runs, pullsOnly }: Options,
 ): Promise<Compared[]> {
   await untilListening(parts.registry, signal);
+  const pulling = { registry: parts.registry, toolchainDir: toolchain.dir, dir: join(dir, 'pull'), signal, say };
+  const pulls = await measurePulls(pulling, runs);
+  if (pullsOnly) return pulls;
   const revisions = createRevisions(parts.registry, dir);
   try {
     const plumbline = await createPlumbline(parts);
@@ -70,7 +85,7 @@ async function measure(
     say('new revisions');
     const reconcile = await measureReconcile(bench, runs);
     say('hooks, a minute');
-    return [...reconcile, ...looks, ...(await measureHooks(bench))];
+    return [...reconcile, ...looks, ...(await measureHooks(bench)), ...pulls];
   } finally {
     await revisions.close();
   }
@@ -85,7 +100,8 @@ function endings(): AbortController {
 }
 
 async function main(args: string[]): Promise<void> {
-  const { runs, json } = readOptions(args);
+  const options = readOptions(args);
+  const { json } = options;
   const ending = endings();
   const toolchain = await ensureToolchain(
     loadConfig({
@@ -101,7 +117,7 @@ async function main(args: string[]): Promise<void> {
     parts = await startParts(dir, toolchain);
     for (const { died } of parts.processes) died.catch((error: unknown) => ending.abort(error));
     const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(LIMIT_MS)]);
-    const results = await measure(dir, toolchain, parts, signal, runs);
+    const results = await measure(dir, toolchain, parts, signal, options);
     const ratios = Object.fromEntries(results.map((result) => [result.key, Number(ratioOf(result).ratio.toFixed(3))]));
     const lines = results.map(ratioLine).join('\n');
     // What limits a ratio is in its line, so it is never left out.

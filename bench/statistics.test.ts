@@ -37,6 +37,10 @@ it('divides our figure by the one of the peer', () => {
   expect(ratioOf({ ...compared, figure: 'p99' }).ratio).toBe(3 / 8);
 });
 
+it('says what sizes are measured in', () => {
+  expect(ratioLine({ ...compared, unit: 'MiB' })).toContain('(median 2.0 MiB : 4.0 MiB, ');
+});
+
 it('shows how far the ratios of neighbours lie apart', () => {
   expect(ratioLine(compared)).toContain(
     '0.50  ours ÷ theirs (median 2.0 ms : 4.0 ms, pairs 0.25 to 0.75, 3 : 3 samples; why)',

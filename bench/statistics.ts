@@ -1,4 +1,4 @@
-/** One measure against its peer: times of both sides in milliseconds, the same work measured in turn. */
+/** One measure against its peer: times or sizes of both sides, the same work measured in turn. */
 export interface Compared {
   /** Key in the JSON output. */
   key: string;
@@ -8,6 +8,8 @@ export interface Compared {
   peer: number[];
   /** Figure of one side that is divided. */
   figure: 'median' | 'p99';
+  /** Of both sides; milliseconds by default. */
+  unit?: 'ms' | 'MiB';
   /** What a reader has to know to read the ratio. */
   note: string;
 }
@@ -34,7 +36,7 @@ export function median(values: readonly number[]): number {
   return (quantile(sorted.slice(0, half), 1) + quantile(sorted.slice(half), 0)) / 2;
 }
 
-/** The figure of both sides, in milliseconds, and ours divided by the peer's. */
+/** The figure of both sides, in their unit, and ours divided by the peer's. */
 export function ratioOf({ ours, peer, figure }: Compared): { ours: number; peer: number; ratio: number } {
   const of = (values: readonly number[]) => (figure === 'median' ? median(values) : quantile(values, 0.99));
   return { ours: of(ours), peer: of(peer), ratio: of(ours) / of(peer) };
@@ -43,12 +45,12 @@ export function ratioOf({ ours, peer, figure }: Compared): { ours: number; peer:
 /** One line of the report; of medians also the least and greatest ratio of neighbours, which shows the noise. */
 export function ratioLine(compared: Compared): string {
   const { ours, peer, ratio } = ratioOf(compared);
-  const ms = (value: number) => `${value.toFixed(value < 100 ? 1 : 0)} ms`;
+  const shown = (value: number) => `${value.toFixed(value < 100 ? 1 : 0)} ${compared.unit ?? 'ms'}`;
   const pairs = compared.ours
     .slice(0, compared.peer.length)
     .map((value, index) => value / (compared.peer[index] ?? value));
   const range = `, pairs ${Math.min(...pairs).toFixed(2)} to ${Math.max(...pairs).toFixed(2)}`;
   const spread = compared.figure === 'median' ? range : '';
   const samples = `${compared.ours.length} : ${compared.peer.length} samples`;
-  return `${ratio.toFixed(2).padStart(6)}  ${compared.name} (${compared.figure} ${ms(ours)} : ${ms(peer)}${spread}, ${samples}; ${compared.note})`;
+  return `${ratio.toFixed(2).padStart(6)}  ${compared.name} (${compared.figure} ${shown(ours)} : ${shown(peer)}${spread}, ${samples}; ${compared.note})`;
 }
