@@ -8,6 +8,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{core,service,workers,cli,registry,toolchain,bench,stacks,scripts}/**/*.test.ts'],
           exclude: ['**/node_modules/**'],
+          // Keys of 4096 bits and property tests take seconds where other work has the processors.
+          testTimeout: 30_000,
         },
       },
       {
