@@ -61,9 +61,10 @@ async function removeStale(path: string, now: Date): Promise<void> {
 
 /**
  * Removes the least recently used entries of all tenants until at most `maxBytes` are left. What was asked for within
- * `minIdleMs` stays even then: somebody may be reading it.
+ * `minIdleMs` stays even then: somebody may be reading it. Reads the record of every entry.
+ * @returns bytes that are left
  */
-export async function evict(dir: string, policy: { maxBytes: number; minIdleMs: number; now: Date }): Promise<void> {
+export async function evict(dir: string, policy: { maxBytes: number; minIdleMs: number; now: Date }): Promise<number> {
   const candidates: Candidate[] = [];
   for (const tenant of await readdir(dir)) {
     for (const name of (await unlessGone(readdir(join(dir, tenant)))) ?? []) {
@@ -76,7 +77,36 @@ export async function evict(dir: string, policy: { maxBytes: number; minIdleMs: 
   let total = candidates.reduce((sum, { bytes }) => sum + bytes, 0);
   for (const candidate of candidates.toSorted((a, b) => a.usedAt - b.usedAt)) {
     const idle = policy.now.getTime() - candidate.usedAt;
-    if (total <= policy.maxBytes || idle < policy.minIdleMs) return;
+    if (total <= policy.maxBytes || idle < policy.minIdleMs) break;
     if (await remove(candidate)) total -= candidate.bytes;
   }
+  return total;
+}
+
+/** Other processes fill the same folder, so it is looked through at least this often. */
+const SCAN_EVERY_MS = 60_000;
+/** A cache that is full of what is in use is not looked through for every entry. */
+const SCAN_FULL_EVERY_MS = 5_000;
+
+/**
+ * Keeps a cache within its size without reading all of it for every entry that is added.
+ * @returns what is told the bytes of each new entry
+ */
+export function createEvictor(
+  dir: string,
+  policy: { maxBytes: number; minIdleMs: number },
+): (addedBytes: number) => Promise<void> {
+  let total = 0;
+  let nextScan = 0;
+  let isFull = false;
+  return async (addedBytes) => {
+    total += addedBytes;
+    const now = new Date();
+    const isDue = now.getTime() >= nextScan || (total > policy.maxBytes && !isFull);
+    if (!isDue) return;
+    nextScan = now.getTime() + SCAN_EVERY_MS;
+    total = await evict(dir, { ...policy, now });
+    isFull = total > policy.maxBytes;
+    if (isFull) nextScan = now.getTime() + Math.min(SCAN_FULL_EVERY_MS, policy.minIdleMs);
+  };
 }

@@ -161,9 +161,8 @@ describe('eviction', () => {
 
   it('clears away what a dead worker left half-way', async () => {
     const { content, dir, fetch } = await start();
-    await fetch(await addProgram(content, big('a')));
     const scratch = join(dir, 'shop', '.tmp-dead');
-    await mkdir(scratch);
+    await mkdir(scratch, { recursive: true });
     await utimes(scratch, hoursAgo(30), hoursAgo(30));
     await fetch(await addProgram(content, big('b')));
     expect(await readdir(join(dir, 'shop'))).not.toContain('.tmp-dead');

@@ -6,7 +6,7 @@ import { canonicalJson } from '#core/domain/plan.ts';
 import { isDigest, type Repository } from '#core/domain/reference.ts';
 import { chooseParts, ownPlatform, PARTS, type Part } from './artifact-parts.ts';
 import type { Selection } from './artifact.ts';
-import { evict } from './cache-eviction.ts';
+import { createEvictor, evict } from './cache-eviction.ts';
 import { assertWithin, readManifests, readRecord, writeRecord, type EntryRecord } from './cache-record.ts';
 import { nameOf } from './content.ts';
 import { diskFull, isDiskFull } from './disk.ts';
@@ -169,6 +169,7 @@ async function moveIntoPlace(scratch: string, entry: string): Promise<void> {
 export function createArtifactStore(options: StoreOptions): ArtifactStore {
   const own = { ...DEFAULT_LIMITS, ...options.limits };
   const { dir, maxBytes = DEFAULT_MAX_BYTES, minIdleMs = DEFAULT_MIN_IDLE_MS, platform = ownPlatform() } = options;
+  const makeRoom = createEvictor(dir, { maxBytes, minIdleMs });
 
   async function fetchAnew(request: FetchRequest, entry: string, limits: ArtifactLimits): Promise<FetchedArtifact> {
     const tenantDir = join(entry, '..');
@@ -178,7 +179,7 @@ export function createArtifactStore(options: StoreOptions): ArtifactStore {
     try {
       const record = await build(request, scratch, limits, platform);
       await moveIntoPlace(scratch, entry);
-      await evict(dir, { maxBytes, minIdleMs, now: new Date() });
+      await makeRoom(record.unpackedBytes);
       return fetched(entry, record, false);
     } finally {
       await rm(scratch, { recursive: true, force: true });
