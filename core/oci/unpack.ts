@@ -117,7 +117,8 @@ export function createUnpacker(dir: string, limits: ArtifactLimits, meter = crea
       const measured = meter.measure(bytes, source.size);
       return digest === undefined ? measured : checked(measured, { digest, what: 'the unpacked layer' });
     }
-    await readTar(source, tap, add, signal);
+    // Whoever deletes the folder after an error must find nobody writing into it.
+    await readTar(source, tap, add, signal).finally(() => writer.settle());
   }
 
   return {
@@ -143,6 +144,7 @@ export function createUnpacker(dir: string, limits: ArtifactLimits, meter = crea
     },
     async addFile(name, bytes) {
       await writer.file(table.addFile(name), meter.measure(bytes, Number.POSITIVE_INFINITY), FILE_MODE);
+      await writer.settle();
     },
     async finish() {
       for (const { path, target: to } of table.links()) await writer.link(path, to);
