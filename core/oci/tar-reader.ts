@@ -6,6 +6,9 @@ import { ReconcileError, stalled, unreachable } from '#core/domain/errors.ts';
 import type { Compression } from './artifact-layers.ts';
 import { createTarGuard } from './tar-guard.ts';
 
+/** Of what is unpacked at a time: fewer, larger writes. */
+const CHUNK_BYTES = 256 * 1024;
+
 /** An entry as tar-stream hands it out; null where the entry has no such thing, whatever its types say. */
 export interface TarEntry extends AsyncIterable<unknown> {
   header: Omit<Header, 'type' | 'linkname'> & { type: Header['type'] | null; linkname: string | null };
@@ -28,9 +31,9 @@ function decompressor(compression: Compression): Gunzip | ZstdDecompress | undef
     case 'none':
       return undefined;
     case 'gzip':
-      return createGunzip();
+      return createGunzip({ chunkSize: CHUNK_BYTES });
     case 'zstd':
-      return createZstdDecompress();
+      return createZstdDecompress({ chunkSize: CHUNK_BYTES });
     default:
       return unreachable(compression);
   }
