@@ -16,7 +16,7 @@ export async function diskFull(error: unknown, dir: string, what: string) {
   );
   return transient(
     'DiskFull',
-    `the disk of ${dir} is full${free}: ${what} could not be stored; make room, or set PLUMBLINE_CACHE to a folder on a larger disk`,
+    `the disk of ${dir} is full${free}: ${what} could not be stored; make room, or give the worker a larger disk (PLUMBLINE_CACHE, PLUMBLINE_DATA)`,
     error,
   );
 }

@@ -7,6 +7,7 @@ import { parseRepository } from '#core/domain/reference.ts';
 import { runFolders } from '#core/engine/environment.ts';
 import { readProject } from '#core/engine/project.ts';
 import type { FetchedArtifact } from '#core/oci/cache.ts';
+import { diskFull, isDiskFull } from '#core/oci/disk.ts';
 import { IGNORE_FILE } from '#core/oci/ignore.ts';
 import { tenantLimits } from '#core/oci/limits.ts';
 import { listTree } from '#core/oci/pack-files.ts';
@@ -118,6 +119,7 @@ async function prepareWorkspace(
     return { runDir, programDir, project: project.name, dependencies: found.digest, readOnlyDirs };
   } catch (error) {
     await rm(runDir, { recursive: true, force: true });
+    if (isDiskFull(error)) throw await diskFull(error, deps.config.dataDir, `the program of run ${run.number}`);
     throw error;
   }
 }
