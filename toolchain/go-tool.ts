@@ -8,7 +8,7 @@ import { isExecutable, onPath } from './path-lookup.ts';
 import { step, type Progress } from './progress.mjs';
 
 const run = promisify(execFile);
-const buildLimitMs = 10 * 60_000;
+const buildLimitMs = 20 * 60_000;
 // -mod=readonly: nothing but what go.sum pins is ever built. No symbols: nobody debugs these, and they are half the size.
 const flags = ['-trimpath', '-buildvcs=false', '-mod=readonly', '-ldflags=-s -w'];
 

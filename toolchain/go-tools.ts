@@ -16,6 +16,9 @@ const packages = {
 
 export type ToolName = keyof typeof packages;
 
+/** All of them, those that are built quickly first. */
+export const TOOLS = ['crane', 'olareg', 'oras', 'conformance', 'notation', 'registry-distribution', 'cosign'] as const;
+
 /**
  * Path of one of the programs, built the first time (cosign takes minutes, the others seconds) and cached in
  * `toolchainDir`.
