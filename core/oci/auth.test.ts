@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { transient } from '#core/domain/errors.ts';
+import { createAuthenticator } from './auth.ts';
 import { digestOf } from './digest.ts';
+import type { Http } from './http.ts';
 import { OCI_MANIFEST } from './media-types.ts';
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from './registry-client.ts';
 import { startTestServer, type Reply, type TestServer } from './test-server.ts';
@@ -157,4 +160,22 @@ describe('Basic authentication', () => {
     const wrong = client.withCredentials({ username: 'alice', password: 'x' }).resolve(repository, 'b', signal);
     await expect(wrong).rejects.toMatchObject({ kind: 'stalled', reason: 'SourceUnauthorized' });
   });
+});
+
+it('asks no token server for somebody who has gone, so nobody is left to hear of its failure', async () => {
+  const gone = AbortSignal.abort(new Error('gone'));
+  const asked: string[] = [];
+  const http: Http = {
+    async send({ url }) {
+      asked.push(url.href);
+      throw transient('SourceUnreachable', 'away');
+    },
+    close: async () => undefined,
+  };
+  const challenge = { scheme: 'bearer', params: { realm: 'https://tokens.example/token' } };
+  const context = { host: 'r.example', home: 'r.example', scope: 'repository:a:pull', credentials: undefined };
+  const answer = createAuthenticator(http, 1_000).answer([challenge], context, undefined, gone);
+  await expect(answer).rejects.toThrow('gone');
+  await sleep(10);
+  expect(asked).toEqual([]);
 });

@@ -42,7 +42,6 @@ function keyOf({ host, credentials }: AuthContext): string {
 }
 
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -131,6 +130,8 @@ export function createAuthenticator(http: Http, limitMs: number): Authenticator 
   return {
     remembered: (context) => memory.find(keyOf(context), parseScopes(context.scope))?.header,
     async answer(challenges, context, rejected, signal) {
+      // Before a request is made whose failure nobody would be left to take: it would end the process.
+      signal.throwIfAborted();
       const key = keyOf(context);
       memory.forget(key, rejected);
       const renewed = memory.find(key, parseScopes(context.scope));
