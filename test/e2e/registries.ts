@@ -32,13 +32,26 @@ interface Notified {
   authorization: string;
 }
 
+export interface DistributionOptions {
+  auth?: Auth;
+  notified?: Notified;
+  /** Settings that take the place of others, or are added to them. */
+  more?: { http?: Record<string, unknown>; proxy?: Record<string, unknown> };
+}
+
 /** Settings of a registry of CNCF Distribution; those we use are the same in 2.8 and 3. */
-async function distributionSettings(dir: string, port: number, auth: Auth, tokens?: TokenServer, notified?: Notified) {
+async function distributionSettings(
+  dir: string,
+  port: number,
+  { auth = 'none', notified, more = {} }: DistributionOptions,
+  tokens?: TokenServer,
+) {
   const settings: Record<string, unknown> = {
     version: 0.1,
     log: { level: 'warn' },
     storage: { filesystem: { rootdirectory: join(dir, 'data') }, delete: { enabled: true } },
-    http: { addr: `127.0.0.1:${port}`, secret: 'of-the-test' },
+    ...more,
+    http: { addr: `127.0.0.1:${port}`, secret: 'of-the-test', ...more.http },
   };
   if (auth === 'htpasswd') {
     await writeFile(join(dir, 'htpasswd'), HTPASSWD);
@@ -64,14 +77,11 @@ async function scratch(): Promise<string> {
 }
 
 /** A registry of CNCF Distribution: `program` is version 3 built from source, or Debian's 2.8. */
-export async function serveDistribution(
-  program: string,
-  options: { auth?: Auth; notified?: Notified } = {},
-): Promise<Served> {
-  const { auth = 'none', notified } = options;
+export async function serveDistribution(program: string, options: DistributionOptions = {}): Promise<Served> {
+  const { auth = 'none' } = options;
   const dir = await scratch();
   const tokens = auth === 'token' ? await startTokenServer(USER) : undefined;
-  const toArgs = async (port: number) => ['serve', await distributionSettings(dir, port, auth, tokens, notified)];
+  const toArgs = async (port: number) => ['serve', await distributionSettings(dir, port, options, tokens)];
   const server = await startServer(program, toArgs, { cwd: dir, env: { OTEL_TRACES_EXPORTER: 'none' } });
   return {
     ...server,

@@ -1,4 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
+import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { inject } from 'vitest';
@@ -61,17 +62,19 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-async function answers(url: string): Promise<boolean> {
-  return fetch(url, { signal: AbortSignal.timeout(1_000) }).then(
-    async (response) => {
-      await response.body?.cancel();
-      return response.status < 500;
-    },
-    () => false,
-  );
+/** Whether somebody listens, with TLS or without. */
+function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    const end = (open: boolean) => {
+      socket.destroy();
+      resolve(open);
+    };
+    socket.once('connect', () => end(true)).once('error', () => end(false));
+  });
 }
 
-/** Starts a registry and waits until it answers at `/v2/`. @throws Error with what it printed when it does not. */
+/** Starts a registry and waits until it listens. @throws Error with what it printed when it does not. */
 export async function startServer(
   program: string,
   toArgs: (port: number) => string[] | Promise<string[]>,
@@ -90,7 +93,7 @@ export async function startServer(
     await exited;
   };
   const end = performance.now() + START_MS;
-  while (!(await answers(`http://127.0.0.1:${port}/v2/`))) {
+  while (!(await isOpen(port))) {
     if (child.exitCode !== null || performance.now() > end) {
       await close();
       throw new Error(`${program} did not start:\n${printed.slice(-2000)}`);
