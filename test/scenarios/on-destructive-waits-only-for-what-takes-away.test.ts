@@ -15,7 +15,7 @@ it('creates and updates by itself; a delete and a replacement wait for a person'
 
   await plumbline.push({ resources: { web: { size: 2 }, db: { zone: 'b' } } });
   const replacing = await plumbline.untilRun('shop', ['awaiting_approval'], second.number);
-  expect(replacing.needs).toEqual(['replace of db (fake:index:Thing)']);
+  expect(replacing.needs).toEqual(['replace of db (fake:index:Thing)', 'nobody signed what is applied']);
   await plumbline.push({ resources: { db: { zone: 'a' } } });
   const deleting = await plumbline.untilRun('shop', ['awaiting_approval'], replacing.number);
   expect(deleting.needs).toEqual(['delete of web (fake:index:Thing)']);
