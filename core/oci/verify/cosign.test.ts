@@ -223,6 +223,19 @@ describe('hostile attachments', () => {
     expect((await verify(shelf, digest)).type).toBe('refused');
   });
 
+  it.each([
+    ['an object', '{"Payload":{"logIndex":{"toString":1,"valueOf":1}}}'],
+    ['lists without end', `{"Payload":{"integratedTime":${'['.repeat(100_000)}${']'.repeat(100_000)}}}`],
+  ])('finds the signature beside one whose log entry has %s where a number belongs', async (_, entry) => {
+    const { shelf, digest } = set();
+    const annotations = { 'dev.sigstore.cosign/bundle': entry };
+    shelf.legacy(digest, [
+      legacyLayer(simpleSigning(digest), others.privateKey, annotations),
+      legacyLayer(simpleSigning(digest), keys.privateKey),
+    ]);
+    expect((await verify(shelf, digest)).type).toBe('verified');
+  });
+
   it('takes no signature among several in one envelope', async () => {
     const { shelf, digest } = set();
     const bundle = keyBundle(statement({ digest }), keys.privateKey);

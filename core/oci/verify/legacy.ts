@@ -26,6 +26,12 @@ function text(value: unknown, name: string): string {
   return typeof found === 'string' ? found : '';
 }
 
+/** A whole number as bundles write it; whatever else a stranger put there is none. */
+function integer(value: unknown, name: string): string {
+  const found = field(value, name);
+  return typeof found === 'number' && Number.isSafeInteger(found) ? String(found) : text(value, name);
+}
+
 /** The log entry of an annotation as a bundle has it; a signed entry timestamp is all the proof it comes with. */
 function logEntries(annotations: Annotations): unknown[] {
   const annotation = annotations[LOG_ENTRY];
@@ -36,10 +42,10 @@ function logEntries(annotations: Annotations): unknown[] {
   const parsed = parseJson(Buffer.from(body, 'base64'));
   return [
     {
-      logIndex: String(field(payload, 'logIndex')),
+      logIndex: integer(payload, 'logIndex'),
       logId: { keyId: Buffer.from(text(payload, 'logID'), 'hex').toString('base64') },
       kindVersion: { kind: text(parsed, 'kind'), version: text(parsed, 'apiVersion') },
-      integratedTime: String(field(payload, 'integratedTime')),
+      integratedTime: integer(payload, 'integratedTime'),
       inclusionPromise: { signedEntryTimestamp: text(said, 'SignedEntryTimestamp') },
       canonicalizedBody: body,
     },
