@@ -282,6 +282,55 @@ describe('a vulnerability scan', () => {
   });
 });
 
+/** A verdict on scans of which the first is clean and the last is not. */
+async function judgeScans(attach: (shelf: Shelf, digest: string, good: unknown, bad: unknown) => void) {
+  const shelf = new Shelf();
+  const digest = shelf.artifact();
+  const stated = (predicate: unknown) => statement({ digest, predicateType: VULNERABILITIES, predicate });
+  const bad = { ...scan(trivy('CRITICAL'), '2026-05-02T00:00:00Z'), padding: 'x'.repeat(1024 * 1024) };
+  attach(shelf, digest, stated(scan(trivy())), stated(bad));
+  return await verifyAttestation(shelf.context(digest), { type: 'vulnerabilities', signedBy: trusting(keys.pem) });
+}
+
+describe('a newer scan that is not read', () => {
+  it('because of its size leaves an older clean one without belief', async () => {
+    const verdict = await judgeScans((shelf, digest, good, bad) => {
+      for (const content of [good, bad]) shelf.attach(digest, keyBundle(content, keys.privateKey));
+    });
+    expect(verdict).toMatchObject({ type: 'refused', message: expect.stringMatching(/newer scan may be/) });
+  });
+
+  it('because of its size in the legacy format does so too', async () => {
+    const verdict = await judgeScans((shelf, digest, good, bad) => {
+      shelf.legacy(
+        digest,
+        [good, bad].map((content) => attestationLayer(content, keys.privateKey)),
+        'att',
+      );
+    });
+    expect(verdict).toMatchObject({ type: 'refused', message: expect.stringMatching(/newer scan may be/) });
+  });
+
+  it('because 50 legacy ones come before it does so too', async () => {
+    const verdict = await judgeScans((shelf, digest, good, bad) => {
+      const clean = attestationLayer(good, keys.privateKey);
+      shelf.legacy(digest, [...Array.from({ length: 50 }, () => clean), attestationLayer(bad, keys.privateKey)], 'att');
+    });
+    expect(verdict).toMatchObject({ type: 'refused', message: expect.stringMatching(/newer scan may be/) });
+  });
+
+  it('is none when it says that it is something else, however large', async () => {
+    const verdict = await judgeScans((shelf, digest, good, bad) => {
+      shelf.attach(digest, keyBundle(good, keys.privateKey));
+      const annotations = { 'dev.sigstore.bundle.predicateType': SPDX };
+      shelf.attach(digest, keyBundle(bad, keys.privateKey), { annotations });
+      const legacy = attestationLayer(bad, keys.privateKey);
+      shelf.legacy(digest, [{ ...legacy, annotations: { predicateType: SPDX } }], 'att');
+    });
+    expect(verdict.type).toBe('verified');
+  });
+});
+
 describe('a custom attestation', () => {
   const TYPE = 'https://acme.example/review/v1';
   const SAID = { approved: true, by: { team: 'sre' }, score: 9, tags: ['a', 'b'] };

@@ -128,7 +128,7 @@ function summarize(
 /**
  * Whether an attestation of the digest meets a requirement: a signed in-toto statement (v1 or v0.1) about exactly this
  * digest, by one whose word counts, that says what is required. One that does is enough; of vulnerability scans the newest
- * decides, and when more manifests are attached than the 50 that are looked at, no scan is believed.
+ * decides; where one may be among what is not read (more than 50 attached manifests, more than 1 MiB), no scan is believed.
  * @throws ReconcileError stalled SpecInvalid for a policy that cannot be read, or of the registry
  */
 export async function verifyAttestation(context: VerifyContext, requirement: AttestationRequirement): Promise<Verdict> {
@@ -136,10 +136,12 @@ export async function verifyAttestation(context: VerifyContext, requirement: Att
   const wanted = wantedTypes(requirement);
   const { attachments, passed } = await searchAttached(context, 'att', wanted);
   const refusals: string[] = [];
+  let unread = passed;
   const scans: Judged[] = [];
   for await (const attachment of attachments) {
     if (attachment.type === 'refused') {
       refusals.push(attachment.why);
+      if (attachment.unread) unread += 1;
       continue;
     }
     const { statement } = attachment.signed;
@@ -151,9 +153,9 @@ export async function verifyAttestation(context: VerifyContext, requirement: Att
     else refusals.push(judged.outcome.refusal);
   }
   const decided = decideScans(scans);
-  if (decided !== undefined && 'signer' in decided && passed === 0)
+  if (decided !== undefined && 'signer' in decided && unread === 0)
     return { type: 'verified', signers: [decided.signer] };
   if (decided !== undefined && 'refusal' in decided) refusals.unshift(decided.refusal);
-  if (decided !== undefined && passed > 0) refusals.unshift('a newer scan may be among those not looked at');
+  if (decided !== undefined && unread > 0) refusals.unshift('a newer scan may be among those not looked at');
   return summarize(context, requirement, refusals, passed);
 }

@@ -4,8 +4,8 @@ import { MAX_MANIFEST_BYTES, parseImageManifest, type ImageManifest } from '../m
 import { OCI_INDEX } from '../media-types.ts';
 import type { Descriptor } from '../port.ts';
 import { BUNDLE_PREDICATE, isBundle, readBundle } from './bundle.ts';
-import { refusalOf } from './cosign-refusal.ts';
-import type { Attachment } from './cosign-signed.ts';
+import { refusedAttachment } from './cosign-refusal.ts';
+import type { Attachment, Wanted } from './cosign-signed.ts';
 import { isLegacy, readLegacy } from './legacy.ts';
 import type { VerifyContext } from './verdict.ts';
 
@@ -24,26 +24,26 @@ export interface Search {
  * last those that say they are something else: a repository full of attestations does not hide the one signature.
  * Annotations decide the order only.
  */
-function rank({ artifactType, annotations }: Descriptor, wanted: (predicateType: string) => boolean): number {
+function rank({ artifactType, annotations }: Descriptor, wanted: Wanted): number {
   const predicate = annotations?.[BUNDLE_PREDICATE];
   if (predicate !== undefined) return wanted(predicate) ? 0 : SOMETHING_ELSE;
   return artifactType === undefined || artifactType.includes('sigstore') || artifactType.includes('cosign') ? 1 : 2;
 }
 const SOMETHING_ELSE = 3;
 
-async function readAttached(context: VerifyContext, descriptor: Descriptor): Promise<Attachment[]> {
+async function readAttached(context: VerifyContext, descriptor: Descriptor, wanted: Wanted): Promise<Attachment[]> {
   const where = `${descriptor.digest.slice(0, 19)}…`;
   let ours = descriptor.artifactType?.includes('sigstore.bundle') === true;
   try {
     const { source, repository, signal } = context;
     const bytes = await readBlob(source, repository, descriptor, MAX_MANIFEST_BYTES, signal);
     const manifest = parseImageManifest(bytes, 'its manifest');
-    if (isLegacy(manifest)) return await readLegacy(context, manifest, where, MAX_ATTACHED);
+    if (isLegacy(manifest)) return await readLegacy(context, manifest, { where, limit: MAX_ATTACHED, wanted });
     ours = isBundle(manifest);
     return ours ? [{ type: 'signed', signed: await readBundle(context, manifest, where) }] : [];
   } catch (error) {
-    const why = refusalOf(error);
-    return ours ? [{ type: 'refused', why: `${where}: ${why}` }] : [];
+    const refusal = refusedAttachment(where, error, rank(descriptor, wanted) !== SOMETHING_ELSE);
+    return ours ? [refusal] : [];
   }
 }
 
@@ -67,14 +67,15 @@ async function* walk(
   context: VerifyContext,
   descriptors: readonly Descriptor[],
   suffix: 'sig' | 'att',
+  wanted: Wanted,
 ): AsyncGenerator<Attachment> {
-  for (const descriptor of descriptors) yield* await readAttached(context, descriptor);
+  for (const descriptor of descriptors) yield* await readAttached(context, descriptor, wanted);
   const tag = `the tag .${suffix}`;
   try {
     const legacy = await besideTag(context, suffix);
-    if (legacy !== undefined) yield* await readLegacy(context, legacy, tag, MAX_ATTACHED);
+    if (legacy !== undefined) yield* await readLegacy(context, legacy, { where: tag, limit: MAX_ATTACHED, wanted });
   } catch (error) {
-    yield { type: 'refused', why: `${tag}: ${refusalOf(error)}` };
+    yield refusedAttachment(tag, error, true);
   }
 }
 
@@ -83,11 +84,7 @@ async function* walk(
  * older versions (`sig` for signatures, `att` for attestations). 50 of each at most.
  * @throws ReconcileError of the registry
  */
-export async function searchAttached(
-  context: VerifyContext,
-  suffix: 'sig' | 'att',
-  wanted: (predicateType: string) => boolean,
-): Promise<Search> {
+export async function searchAttached(context: VerifyContext, suffix: 'sig' | 'att', wanted: Wanted): Promise<Search> {
   const { source, repository, digest, signal } = context;
   const all = await source.referrers(repository, digest, {}, signal);
   const ranked = all
@@ -96,7 +93,7 @@ export async function searchAttached(
     .sort((one, other) => one.rank - other.rank);
   const looked = ranked.slice(0, MAX_ATTACHED).map(({ descriptor }) => descriptor);
   return {
-    attachments: walk(context, looked, suffix),
+    attachments: walk(context, looked, suffix, wanted),
     passed: ranked.slice(MAX_ATTACHED).filter((left) => left.rank !== SOMETHING_ELSE).length,
   };
 }

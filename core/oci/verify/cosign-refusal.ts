@@ -1,5 +1,6 @@
 import { ReconcileError, stalled } from '#core/domain/errors.ts';
 import type { Reason } from '#core/domain/reason.ts';
+import type { Attachment } from './cosign-signed.ts';
 
 /** What somebody attached must not stop us from looking at the next; all else (a registry that is away) does. */
 const OF_ONE_ATTACHMENT: ReadonlySet<Reason> = new Set([
@@ -23,6 +24,13 @@ export function refusalOf(error: unknown): string {
     return error.message;
   }
   throw error;
+}
+
+/** One attachment that does not count; `mayBe`: it may be what is looked for. @throws as `refusalOf` */
+export function refusedAttachment(where: string, error: unknown, mayBe: boolean): Attachment {
+  const why = `${where}: ${refusalOf(error)}`;
+  const tooLarge = error instanceof ReconcileError && error.reason === 'ArtifactTooLarge';
+  return { type: 'refused', why, unread: mayBe && tooLarge };
 }
 
 /** Text that a stranger chose, for a message: printable, quoted and short. */

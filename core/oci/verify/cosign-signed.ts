@@ -14,8 +14,11 @@ export interface Signed {
   statement: Statement | undefined;
 }
 
-/** One attached thing: a signature to check, or why it is none. */
-export type Attachment = { type: 'signed'; signed: Signed } | { type: 'refused'; why: string };
+/** One attached thing: a signature to check, or why it is none. `unread`: it may be what is looked for, and nobody read it. */
+export type Attachment = { type: 'signed'; signed: Signed } | { type: 'refused'; why: string; unread: boolean };
+
+/** Predicate types that are looked for. */
+export type Wanted = (predicateType: string) => boolean;
 
 /** The signature itself. Bundles have exactly one (sigstore/protobuf-specs, sigstore_bundle.proto). */
 export function signatureOf({ bundle: { content } }: Signed): Buffer {

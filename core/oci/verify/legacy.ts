@@ -4,8 +4,8 @@ import { field, parseJson } from '../body.ts';
 import { readBlob } from '../content.ts';
 import type { ContentDescriptor, ImageManifest } from '../manifest.ts';
 import { MAX_SIGNED_BYTES, parseBundle, toSigned } from './bundle.ts';
-import { refusalOf, refused, shown } from './cosign-refusal.ts';
-import type { Attachment, Signed } from './cosign-signed.ts';
+import { refused, refusedAttachment, shown } from './cosign-refusal.ts';
+import type { Attachment, Signed, Wanted } from './cosign-signed.ts';
 import type { VerifyContext } from './verdict.ts';
 
 /** A layer that is the payload of one signature (sigstore/cosign specs/SIGNATURE_SPEC.md). */
@@ -16,6 +16,8 @@ export const DSSE_ENVELOPE = 'application/vnd.dsse.envelope.v1+json';
 const SIGNATURE = 'dev.cosignproject.cosign/signature';
 const CERTIFICATE = 'dev.sigstore.cosign/certificate';
 const LOG_ENTRY = 'dev.sigstore.cosign/bundle';
+/** What cosign 2 says of an attestation; whoever pushed it chose it. */
+const PREDICATE = 'predicateType';
 const TIMESTAMP = 'dev.sigstore.cosign/rfc3161timestamp';
 const BUNDLE_V01 = 'application/vnd.dev.sigstore.bundle+json;version=0.1';
 
@@ -125,22 +127,27 @@ export function isLegacy({ layers }: ImageManifest): boolean {
   return layers.some(({ mediaType }) => mediaType === SIMPLE_SIGNING || mediaType === DSSE_ENVELOPE);
 }
 
-/** What the layers of a manifest hold that cosign 2 wrote, `limit` at most. @throws ReconcileError of the registry */
+/**
+ * What the layers of a manifest hold that cosign 2 wrote, `limit` at most; that there are more is said at the end.
+ * @throws ReconcileError of the registry
+ */
 export async function readLegacy(
   context: VerifyContext,
   manifest: ImageManifest,
-  where: string,
-  limit: number,
+  { where, limit, wanted }: { where: string; limit: number; wanted: Wanted },
 ): Promise<Attachment[]> {
+  const layers = manifest.layers.filter(({ mediaType }) => mediaType === SIMPLE_SIGNING || mediaType === DSSE_ENVELOPE);
+  const mayBe = ({ annotations: { [PREDICATE]: said } = {} }: ContentDescriptor) => said === undefined || wanted(said);
   const found: Attachment[] = [];
-  for (const layer of manifest.layers.slice(0, limit)) {
-    if (layer.mediaType !== SIMPLE_SIGNING && layer.mediaType !== DSSE_ENVELOPE) continue;
+  for (const layer of layers.slice(0, limit)) {
     const read = layer.mediaType === SIMPLE_SIGNING ? readSimpleSigning : readEnvelope;
     try {
       found.push({ type: 'signed', signed: await read(context, layer, where) });
     } catch (error) {
-      found.push({ type: 'refused', why: `${where}: ${refusalOf(error)}` });
+      found.push(refusedAttachment(where, error, mayBe(layer)));
     }
   }
+  const more = layers.slice(limit).filter(mayBe).length;
+  if (more > 0) found.push({ type: 'refused', why: `${where}: ${more} more of it are not looked at`, unread: true });
   return found;
 }
