@@ -10,11 +10,19 @@ export type ErrorKind = (typeof ERROR_KINDS)[number];
 export interface ReconcileErrorOptions {
   kind: ErrorKind;
   reason: Reason;
-  /** What happened, where, and what to do next. Never holds a secret. */
+  /** What happened, where, and what to do next. Never holds a secret; cut at 4,000 characters. */
   message: string;
   /** For `waiting`: when to look again, in milliseconds from now. */
   retryAfterMs?: number;
   cause?: unknown;
+}
+
+const MAX_MESSAGE = 4_000;
+
+/** Messages quote what strangers wrote, and go to terminals and into rows: no control characters, and an end. */
+function readable(text: string): string {
+  const cut = text.length > MAX_MESSAGE ? `${text.slice(0, MAX_MESSAGE - 1)}…` : text;
+  return cut.replace(/(?![\n\t])[\p{Cc}\p{Cf}]/gu, ' ');
 }
 
 /** The one error that carries policy; everything else that reaches the rim counts as `transient(InternalError)`. */
@@ -24,7 +32,7 @@ export class ReconcileError extends Error {
   readonly retryAfterMs: number | undefined;
 
   constructor(options: ReconcileErrorOptions) {
-    super(options.message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(readable(options.message), options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'ReconcileError';
     this.kind = options.kind;
     this.reason = options.reason;
