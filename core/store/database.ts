@@ -3,6 +3,7 @@ import { Migrator } from 'kysely/migration';
 import pg from 'pg';
 import * as initial from './migrations/0001-initial.ts';
 import * as verification from './migrations/0002-verification.ts';
+import * as sourceTags from './migrations/0003-source-tags.ts';
 import type { Schema } from './schema.ts';
 import { storablePlugin } from './storable.ts';
 
@@ -47,11 +48,17 @@ export function openDatabase(url: string, options: DatabaseOptions = {}): Databa
   return new Kysely<Schema>({ dialect: new PostgresDialect({ pool }), plugins: [storablePlugin()] });
 }
 
+const MIGRATIONS = {
+  '0001-initial': initial,
+  '0002-verification': verification,
+  '0003-source-tags': sourceTags,
+};
+
 /** Brings the tables up to date. Safe to call from several processes at once: they wait for each other. */
 export async function migrateToLatest(db: Database): Promise<void> {
   const migrator = new Migrator({
     db,
-    provider: { getMigrations: () => Promise.resolve({ '0001-initial': initial, '0002-verification': verification }) },
+    provider: { getMigrations: () => Promise.resolve(MIGRATIONS) },
   });
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) {

@@ -58,17 +58,39 @@ export async function getRevision(db: Queryable, stackId: string, digest: string
     .executeTakeFirst();
 }
 
+/** A tag of a stack's source; `repository`: `host/name`. */
+export interface SourceTag {
+  stackId: string;
+  repository: string;
+  tag: string;
+}
+
 /** The digest a tag of the stack's source named when it was last believed; undefined for a tag not seen yet. */
-export async function lastDigestOf(db: Queryable, stackId: string, tag: string): Promise<string | undefined> {
+export async function lastDigestOf(
+  db: Queryable,
+  { stackId, repository, tag }: SourceTag,
+): Promise<string | undefined> {
   const row = await db
-    .selectFrom('revisions')
+    .selectFrom('source_tags')
     .select('digest')
     .where('stack_id', '=', stackId)
-    .where(sql<boolean>`revision = ${tag} || '@' || digest`)
-    .orderBy('last_seen_at', 'desc')
-    .limit(1)
+    .where('repository', '=', repository)
+    .where('tag', '=', tag)
     .executeTakeFirst();
   return row?.digest;
+}
+
+/** Notes which digest a tag is believed to name. */
+export async function believeTag(
+  db: Queryable,
+  { stackId, repository, tag }: SourceTag,
+  digest: string,
+): Promise<void> {
+  await db
+    .insertInto('source_tags')
+    .values({ stack_id: stackId, repository, tag, digest })
+    .onConflict((conflict) => conflict.columns(['stack_id', 'repository', 'tag']).doUpdateSet({ digest }))
+    .execute();
 }
 
 /** Notes that a revision was applied now. */

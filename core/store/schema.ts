@@ -164,6 +164,15 @@ export interface RevisionsTable {
   applied_at: NullableTimestamp;
 }
 
+/** The digest a tag of a stack's source had when it was last believed. */
+export interface SourceTagsTable {
+  stack_id: string;
+  /** `host/name`. */
+  repository: string;
+  tag: string;
+  digest: string;
+}
+
 /** Verdicts that held, by digest and policy: neither changes, so neither does the verdict until it runs out. */
 export interface VerificationsTable {
   tenant: string;
@@ -330,6 +339,7 @@ export interface Schema {
   deliveries: DeliveriesTable;
   stacks: StacksTable;
   revisions: RevisionsTable;
+  source_tags: SourceTagsTable;
   verifications: VerificationsTable;
   runs: RunsTable;
   plans: PlansTable;

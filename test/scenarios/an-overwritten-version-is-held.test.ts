@@ -72,3 +72,22 @@ it('is an ordinary move where no tag is promised to stay', async () => {
   expect(await told('ImmutableTagMoved')).toHaveLength(0);
   expect(await told('TagMoved')).toHaveLength(1);
 });
+
+it.each([
+  ['a digest', (digest: string) => ({ digest })],
+  ['another tag', () => ({ tag: 'stable' })],
+])('a version is known again after the stack named %s for a while', async (_, pin) => {
+  const { first, source } = await atFirst();
+  const name = async (ref: object) =>
+    await plumbline.stack('shop', { source: { ...source, ref }, approval: { mode: 'auto' } });
+  await plumbline.moveTag(first, 'stable');
+  await name(pin(first));
+  await plumbline.until('the other name to be resolved', async () =>
+    (await plumbline.view('shop')).status.resolved?.revision.startsWith('1.0.0@') === false ? true : undefined,
+  );
+  await plumbline.push({ resources: { web: { size: 666 } } }, '1.0.0');
+  await name({ tag: '1.0.0' });
+  const moved = await plumbline.untilEvent('shop', 'ImmutableTagMoved');
+  expect(moved.message).toContain(`from ${first}`);
+  expect((await plumbline.view('shop')).status.resolved?.digest).toBe(first);
+});

@@ -11,7 +11,7 @@ import { outcomeOf } from '#core/domain/summarize.ts';
 import { isImmutableTag, isTrusted } from '#core/domain/verification.ts';
 import { clock, clockPlus } from '#core/store/clock.ts';
 import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
-import { lastDigestOf, seeRevision } from '#core/store/revisions.ts';
+import { believeTag, lastDigestOf, seeRevision, type SourceTag } from '#core/store/revisions.ts';
 import type { StackPatch, StackRow } from '#core/store/stacks.ts';
 import { readSecret } from '../secrets.ts';
 import type { Registry, WorkerDeps } from '../deps.ts';
@@ -113,6 +113,10 @@ async function afterSourceFailure(
   return outcome === undefined ? {} : { outcome };
 }
 
+function tagOf({ id, repository }: StackRow, tag: string): SourceTag {
+  return { stackId: id, repository, tag };
+}
+
 /**
  * The digest an immutable tag named before, where it now names another one and the stack holds such tags: that tag was
  * overwritten, and nobody can say by whom.
@@ -125,7 +129,7 @@ async function overwritten(
   const { immutableTags, onTagMoved, ref } = stack.spec.source;
   if (ref.digest !== undefined || (onTagMoved ?? DEFAULTS.onTagMoved) === 'apply') return undefined;
   if (!isImmutableTag(next.reference, immutableTags ?? DEFAULTS.immutableTags)) return undefined;
-  const known = await lastDigestOf(deps.db, stack.id, next.reference);
+  const known = await lastDigestOf(deps.db, tagOf(stack, next.reference));
   return known === next.digest ? undefined : known;
 }
 
@@ -193,6 +197,7 @@ export async function resolveSource(deps: WorkerDeps, lease: HeldLease, stack: S
         revision,
         annotations: {},
       });
+      if (source.ref.digest === undefined) await believeTag(trx, tagOf(stack, reference), descriptor.digest);
     },
   });
 }
