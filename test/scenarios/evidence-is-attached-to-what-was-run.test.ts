@@ -1,7 +1,8 @@
 import { afterEach, expect, it } from 'vitest';
 import { parseRepository } from '#core/domain/reference.ts';
-import { EVIDENCE_TYPE } from '#core/domain/evidence.ts';
-import { createKeyPair } from '#core/oci/sign-key.ts';
+import { EVIDENCE_RUN, EVIDENCE_TYPE } from '#core/domain/evidence.ts';
+import { attest } from '#core/oci/sign.ts';
+import { createKeyPair, readSigningKey } from '#core/oci/sign-key.ts';
 import { verifyAttestation } from '#core/oci/verify/attestation.ts';
 import { attachEvidence } from '../../workers/evidence.ts';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
@@ -65,6 +66,50 @@ it('a worker that dies after it attached attaches nothing twice', async () => {
   await plumbline.database.db.updateTable('runs').set(forgotten).execute();
   await attachEvidence(plumbline.deps);
   expect(await plumbline.attached(digest)).toHaveLength(1);
+});
+
+it('a worker that is slow over one run does not attach twice what another took over meanwhile', async () => {
+  await applied();
+  await plumbline.push({ resources: { web: { size: 2 } } });
+  await plumbline.untilRun('shop', ['applied'], 1);
+  const due = () => plumbline.database.db.updateTable('runs').set({ evidence_due_at: new Date(0) }).execute();
+  let others: Promise<void> | undefined;
+  const { registry } = plumbline.deps;
+  const slow = {
+    ...plumbline.deps,
+    registry: (...given: Parameters<typeof registry>) => {
+      const client = registry(...given);
+      const pushManifest: typeof client.pushManifest = async (...pushed) => {
+        others ??= due().then(async () => attachEvidence(plumbline.secondWorker()));
+        await others;
+        return await client.pushManifest(...pushed);
+      };
+      return { ...client, pushManifest };
+    },
+  };
+  await attachEvidence(slow);
+  const said = (await plumbline.events('shop')).filter(({ type }) => type === 'EvidenceAttached');
+  const runs = said.map(({ message }) => message).toSorted();
+  expect(runs).toEqual([...new Set(runs)]);
+});
+
+it('what a stranger attached under the name of a run does not pass for its evidence', async () => {
+  const { digest, run } = await applied();
+  await attest(
+    plumbline.deps.registry(undefined),
+    {
+      repository: parseRepository(`oci://${plumbline.registryHost}/infra/shop`),
+      digest,
+      key: await readSigningKey((await createKeyPair()).privateKey),
+      predicateType: EVIDENCE_TYPE,
+      predicate: { result: { state: 'errored' } },
+      manifestAnnotations: { [EVIDENCE_RUN]: `${plumbline.tenant}/shop/${run.number}` },
+    },
+    AbortSignal.timeout(10_000),
+  );
+  await plumbline.database.db.updateTable('runs').set({ evidence_attempts: 1 }).execute();
+  await attachEvidence(plumbline.deps);
+  expect((await holds(digest, [{ path: 'result.state', equals: 'applied' }])).type).toBe('verified');
 });
 
 it('a registry that refuses it holds nothing up; it is said once and attached later', async () => {

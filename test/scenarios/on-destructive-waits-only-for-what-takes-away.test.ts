@@ -18,7 +18,7 @@ it('creates and updates by itself; a delete and a replacement wait for a person'
   expect(replacing.needs).toEqual(['replace of db (fake:index:Thing)', 'nobody signed what is applied']);
   await plumbline.push({ resources: { db: { zone: 'a' } } });
   const deleting = await plumbline.untilRun('shop', ['awaiting_approval'], replacing.number);
-  expect(deleting.needs).toEqual(['delete of web (fake:index:Thing)']);
+  expect(deleting.needs).toEqual(['delete of web (fake:index:Thing)', 'nobody signed what is applied']);
   expect(plumbline.engine.log).toEqual(['create db', 'create web', 'update web']);
 });
 
