@@ -1,10 +1,12 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { EVIDENCE_RUN, EVIDENCE_TRIES, EVIDENCE_TYPE, type Evidence } from '#core/domain/evidence.ts';
 import { asReconcileError, stalled } from '#core/domain/errors.ts';
 import { parseRepository } from '#core/domain/reference.ts';
-import { readManifest } from '#core/oci/content.ts';
 import type { Source } from '#core/oci/port.ts';
 import { attest } from '#core/oci/sign.ts';
 import { readSigningKey } from '#core/oci/sign-key.ts';
+import { verifyAttestation } from '#core/oci/verify/attestation.ts';
+import type { AttestationRequirement } from '#core/oci/verify/verdict.ts';
 import { listApprovals } from '#core/store/approvals.ts';
 import { inTransaction } from '#core/store/database.ts';
 import { recordEvent } from '#core/store/events.ts';
@@ -61,19 +63,39 @@ async function evidenceOf(deps: WorkerDeps, run: RunRow): Promise<Evidence> {
   };
 }
 
+/** Only what our own key signed about this very run: whoever may push chooses annotations as he likes. */
+function sameRun({ tenant, stack, run, plan, result }: Evidence, key: KeyObject): AttestationRequirement {
+  const pem = createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString();
+  return {
+    type: 'custom',
+    predicateType: EVIDENCE_TYPE,
+    signedBy: { keys: [{ name: 'evidence', pem }], identities: [], trustedRoot: undefined, requireLog: false },
+    fields: [
+      { path: 'tenant', equals: tenant },
+      { path: 'stack', equals: stack },
+      { path: 'run', equals: run },
+      { path: 'plan.digest', equals: plan.digest },
+      { path: 'result.finishedAt', equals: result.finishedAt },
+    ],
+  };
+}
+
 /** The evidence that a worker attached and did not live to write down. */
 async function attachedBefore(
   source: Source,
   run: RunRow,
-  name: string,
+  { name, evidence, key }: { name: string; evidence: Evidence; key: KeyObject },
   signal: AbortSignal,
 ): Promise<string | undefined> {
   if (run.evidence_attempts < 2) return undefined;
   const repository = parseRepository(run.spec.source.repository);
-  for (const { digest, annotations } of await source.referrers(repository, run.digest, {}, signal)) {
-    if (annotations?.[EVIDENCE_RUN] === name) return digest;
-    const { bytes } = await readManifest(source, repository, digest, signal);
-    if (bytes.includes(JSON.stringify({ [EVIDENCE_RUN]: name }).slice(1, -1))) return digest;
+  const requirement = sameRun(evidence, key);
+  for (const referrer of await source.referrers(repository, run.digest, {}, signal)) {
+    const said = referrer.annotations?.[EVIDENCE_RUN];
+    if (referrer.annotations !== undefined && said !== name) continue;
+    const alone = { ...source, referrers: async () => [referrer] };
+    const context = { source: alone, repository, digest: run.digest, now: new Date(), signal };
+    if ((await verifyAttestation(context, requirement)).type === 'verified') return referrer.digest;
   }
   return undefined;
 }
@@ -92,14 +114,15 @@ async function attachOne(deps: WorkerDeps, run: RunRow, signal: AbortSignal): Pr
   const registry = await sourceRegistry(deps, run, signal);
   const evidence = await evidenceOf(deps, run);
   const name = `${evidence.tenant}/${evidence.stack}/${evidence.run}`;
-  const before = await attachedBefore(registry, run, name, signal);
+  const key = await readSigningKey(pem, data['password']);
+  const before = await attachedBefore(registry, run, { name, evidence, key }, signal);
   if (before !== undefined) return await markEvidence(deps.db, run.id, before);
   const { digest } = await attest(
     registry,
     {
       repository: parseRepository(run.spec.source.repository),
       digest: run.digest,
-      key: await readSigningKey(pem, data['password']),
+      key,
       predicateType: EVIDENCE_TYPE,
       predicate: evidence,
       manifestAnnotations: { [EVIDENCE_RUN]: name },
@@ -136,7 +159,10 @@ async function say(
  * growing pauses and, after the last try, said once.
  */
 export async function attachEvidence(deps: WorkerDeps): Promise<void> {
-  for (const run of await claimEvidence(deps.db, deps.identity.tenant, BATCH)) {
+  for (let count = 0; count < BATCH; count += 1) {
+    // One at a time: a run that waits for slower ones before it would be due again, and another worker's too.
+    const [run] = await claimEvidence(deps.db, deps.identity.tenant, 1);
+    if (run === undefined) return;
     const signal = AbortSignal.any([deps.shutdown, AbortSignal.timeout(ATTACH_MS)]);
     try {
       await attachOne(deps, run, signal);

@@ -71,8 +71,13 @@ it('a worker that dies after it attached attaches nothing twice', async () => {
 it('a worker that is slow over one run does not attach twice what another took over meanwhile', async () => {
   await applied();
   await plumbline.push({ resources: { web: { size: 2 } } });
-  await plumbline.untilRun('shop', ['applied'], 1);
-  const due = () => plumbline.database.db.updateTable('runs').set({ evidence_due_at: new Date(0) }).execute();
+  const { number } = await plumbline.applied('shop');
+  const due = () =>
+    plumbline.database.db
+      .updateTable('runs')
+      .set({ evidence_due_at: new Date(0) })
+      .where('number', '=', number)
+      .execute();
   let others: Promise<void> | undefined;
   const { registry } = plumbline.deps;
   const slow = {
