@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { EVIDENCE_RUN, EVIDENCE_TRIES, EVIDENCE_TYPE, type Evidence } from '#core/domain/evidence.ts';
+import { EVIDENCE_RUN, EVIDENCE_TRIES, EVIDENCE_TRY_MS, EVIDENCE_TYPE, type Evidence } from '#core/domain/evidence.ts';
 import { asReconcileError, stalled } from '#core/domain/errors.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import type { Source } from '#core/oci/port.ts';
@@ -20,8 +20,6 @@ import { sourceRegistry } from './steps/resolve.ts';
 
 /** Runs whose evidence is attached in one pass. */
 const BATCH = 10;
-/** One signature and a few small requests. */
-const ATTACH_MS = 60_000;
 
 async function evidenceOf(deps: WorkerDeps, run: RunRow): Promise<Evidence> {
   const [stack, plan, approvals] = await Promise.all([
@@ -163,7 +161,7 @@ export async function attachEvidence(deps: WorkerDeps): Promise<void> {
     // One at a time: a run that waits for slower ones before it would be due again, and another worker's too.
     const [run] = await claimEvidence(deps.db, deps.identity.tenant, 1);
     if (run === undefined) return;
-    const signal = AbortSignal.any([deps.shutdown, AbortSignal.timeout(ATTACH_MS)]);
+    const signal = AbortSignal.any([deps.shutdown, AbortSignal.timeout(EVIDENCE_TRY_MS)]);
     try {
       await attachOne(deps, run, signal);
     } catch (thrown) {

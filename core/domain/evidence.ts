@@ -26,12 +26,15 @@ export interface Evidence {
   result: { state: RunState; reason: string | null; startedAt: string; finishedAt: string };
 }
 
-const FIRST_RETRY_MS = 10_000;
+/** Milliseconds one try may take: a signature and a few small requests. */
+export const EVIDENCE_TRY_MS = 60_000;
+/** After the end of a try, which is counted from its start: two workers at one run would attach two. */
+const FIRST_RETRY_MS = 1.5 * EVIDENCE_TRY_MS;
 const LONGEST_RETRY_MS = 3_600_000;
-/** Tries before evidence is given up and said to be missing; with the pauses above about five hours. */
+/** Tries before evidence is given up and said to be missing; with the pauses above about nine hours. */
 export const EVIDENCE_TRIES = 14;
 
-/** Milliseconds until evidence that could not be attached is tried again: 10 s, doubling to an hour. */
+/** Milliseconds until evidence that could not be attached is tried again, from the start of the try on: 90 s, doubling to an hour. */
 export function evidenceRetryMs(attempts: number): number {
   return Math.min(FIRST_RETRY_MS * 2 ** Math.max(0, attempts - 1), LONGEST_RETRY_MS);
 }
