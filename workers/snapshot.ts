@@ -3,6 +3,7 @@ import type { Snapshot } from '#core/domain/decide.ts';
 import { digestOf } from '#core/domain/plan.ts';
 import { asReason } from '#core/domain/reason.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
+import { stillStands } from '#core/domain/verification.ts';
 import { listDrift } from '#core/store/drift.ts';
 import { getRevision } from '#core/store/revisions.ts';
 import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
@@ -54,7 +55,7 @@ export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
     },
     desiredKey: resolved && digestOf({ digest: resolved.digest, generation: stack.generation, secrets: versions }),
     attemptedKey: stack.attempted_key,
-    verification: isCurrent && verification !== null ? verification : undefined,
+    verification: isCurrent && verification !== null && stillStands(verification, now) ? verification : undefined,
     stalled: stalledReason === undefined ? undefined : asReason(stalledReason),
     failures: stack.failures,
     run: run && {

@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { StackSpec, TenantSpec } from './manifest.ts';
 import type { VerifyPolicy } from './verify-policy.ts';
-import { isImmutableTag, nextLook, policySecrets, trustKey, trustOf } from './verification.ts';
+import {
+  isImmutableTag,
+  nextLook,
+  policySecrets,
+  stillStands,
+  trustKey,
+  trustOf,
+  type Signer,
+} from './verification.ts';
 
 const signed: VerifyPolicy = { cosign: { keys: ['release'] } };
 const exception: VerifyPolicy = { unsigned: { reason: 'a sandbox' } };
@@ -70,4 +78,15 @@ it.each<[string, 'semver' | 'all' | 'none', boolean]>([
   ['1.4.0', 'none', false],
 ])('the tag %s is promised not to move under the rule %s: %s', (tag, rule, expected) => {
   expect(isImmutableTag(tag, rule)).toBe(expected);
+});
+
+it('believes a verdict until the first of its signers runs out, also when it was read back from the database', () => {
+  const now = new Date('2026-11-24T12:00:00Z');
+  const signer: Signer = { format: 'notation', name: 'C=CH', digest: 'sha256:1', statement: 'artifact' };
+  const until = (text: string) => ({ ...signer, validUntil: new Date(text) });
+  expect(stillStands({ signers: [signer] }, now)).toBe(true);
+  expect(stillStands({ signers: [signer, until('2026-11-24T12:00:01Z')] }, now)).toBe(true);
+  expect(stillStands({ signers: [until('2026-12-24'), until('2026-11-24T11:59:59Z')] }, now)).toBe(false);
+  const stored = JSON.parse(JSON.stringify({ signers: [until('2026-11-24T11:59:59Z')] }));
+  expect(stillStands(stored, now)).toBe(false);
 });

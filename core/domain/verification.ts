@@ -105,6 +105,14 @@ export function verificationReason(state: Verification['state']): Reason {
   return reasons[state];
 }
 
+/** Reasons that say something about the signatures of one digest: another digest is another matter. */
+export const SIGNATURE_FAILURES: ReadonlySet<Reason> = new Set(['SignatureMissing', 'SignatureInvalid', 'PolicyUnset']);
+
+/** Whether a verdict still stands: some hold only until a certificate ends or a scan is too old. */
+export function stillStands({ signers }: Pick<Verification, 'signers'>, now: Date): boolean {
+  return signers.every(({ validUntil }) => validUntil === undefined || new Date(validUntil) > now);
+}
+
 /** One line for people: who signed, or that nobody had to. */
 export function saySigners(verification: Pick<Verification, 'state' | 'message' | 'signers'>): string {
   if (verification.state === 'verified') return `signed by ${verification.signers.map(({ name }) => name).join(', ')}`;

@@ -143,6 +143,31 @@ describe('a key that is taken away', () => {
   });
 });
 
+it('a policy that changes while a run is made ends the run and waits for a signature that meets it', async () => {
+  await start();
+  const digest = await plumbline.push(program);
+  await plumbline.sign(digest, release.privateKey);
+  // Between the look that let the revision through and the run's own.
+  let looks = 0;
+  const { registry } = plumbline.deps;
+  plumbline.deps.registry = (credentials) => {
+    const real = registry(credentials);
+    return {
+      ...real,
+      referrers: async (...at) => {
+        const found = await real.referrers(...at);
+        if ((looks += 1) === 1) await plumbline.secret('release-key', { 'cosign.pub': stranger.publicKey });
+        return found;
+      },
+    };
+  };
+  await stack(byRelease);
+  await plumbline.untilCondition('shop', 'SourceVerified', 'SignatureInvalid');
+  expect(plumbline.engine.calls.preview).toBe(0);
+  await plumbline.sign(digest, stranger.privateKey);
+  await plumbline.untilRun('shop', ['applied']);
+});
+
 describe('an exception', () => {
   const reason = 'sandbox of the platform team';
 

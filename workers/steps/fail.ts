@@ -1,11 +1,21 @@
 import { sql } from 'kysely';
 import type { ReconcileError } from '#core/domain/errors.ts';
 import type { RunState } from '#core/domain/run.ts';
+import { SIGNATURE_FAILURES } from '#core/domain/verification.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackPatch } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
+
+/**
+ * The policy or the time has moved on since the revision was let through: what was known is forgotten, so that the stack
+ * waits for a signature as it does before a run.
+ */
+function askAgain(run: RunRow, error: ReconcileError): StackPatch {
+  if (run.trigger === 'heal' || !SIGNATURE_FAILURES.has(error.reason)) return {};
+  return { attempted_key: null, verification: null };
+}
 
 /** Ends a run with an error; the kind decides whether the stack stalls or the run is tried again. */
 export async function failRun(
@@ -38,7 +48,7 @@ export async function failRun(
   await record(deps, lease, {
     run: { id: run.id, from, to: 'errored', patch: { reason: error.reason, message } },
     outcome,
-    stack: { ...(counts && { failures: sql<number>`failures + 1` }), ...stack },
+    stack: { ...(counts && { failures: sql<number>`failures + 1` }), ...askAgain(run, error), ...stack },
     events: [
       {
         type: 'RunFailed',

@@ -8,7 +8,7 @@ import { cachedFetcher } from '#core/oci/blob-cache.ts';
 import { credentialsFromSecret } from '#core/oci/docker-config.ts';
 import type { Pusher, Repository } from '#core/oci/port.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
-import { isImmutableTag, isTrusted } from '#core/domain/verification.ts';
+import { isImmutableTag, isTrusted, SIGNATURE_FAILURES } from '#core/domain/verification.ts';
 import { clock, clockPlus } from '#core/store/clock.ts';
 import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
 import { believeTag, lastDigestOf, seeRevision, type SourceTag } from '#core/store/revisions.ts';
@@ -92,9 +92,6 @@ const SOURCE_FAILURES: ReadonlySet<Reason> = new Set([
   'TimedOut',
   'ImmutableTagMoved',
 ]);
-
-/** They say something about one digest: another one is another matter. */
-const SIGNATURE_FAILURES: ReadonlySet<Reason> = new Set(['SignatureMissing', 'SignatureInvalid', 'PolicyUnset']);
 
 /** What is true of the stack again, after a source that failed answers. */
 async function afterSourceFailure(
