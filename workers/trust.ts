@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stalled } from '#core/domain/errors.ts';
+import { digestOf } from '#core/domain/plan.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import type { AttestationPolicy, CosignPolicy, NotationPolicy, VerifyPolicy } from '#core/domain/verify-policy.ts';
 import { parseRepository } from '#core/domain/reference.ts';
@@ -33,11 +34,16 @@ async function pemsOf(deps: WorkerDeps, tenant: string, secret: string, kind: Re
   );
 }
 
-async function trustedRoot(deps: WorkerDeps, tenant: string, secret: string | undefined): Promise<unknown> {
+async function trustedRoot(
+  deps: WorkerDeps,
+  tenant: string,
+  secret: string | undefined,
+  { forceCache = false } = {},
+): Promise<unknown> {
   const { PLUMBLINE_SIGSTORE_TRUSTED_ROOT: file, PLUMBLINE_SIGSTORE_TUF: mirrorUrl } = deps.config;
   if (secret === undefined && file === '') {
     const cachePath = join(deps.config.cacheDir, 'sigstore-tuf');
-    return mirrorUrl === '' ? undefined : await publicGoodRoot({ cachePath, mirrorUrl, forceCache: false });
+    return mirrorUrl === '' ? undefined : await publicGoodRoot({ cachePath, mirrorUrl, forceCache });
   }
   const where = secret === undefined ? file : `key trusted_root.json of secret ${secret}`;
   const text =
@@ -51,12 +57,27 @@ async function trustedRoot(deps: WorkerDeps, tenant: string, secret: string | un
   }
 }
 
+function needsRoot({ identities, requireLog }: CosignPolicy): boolean {
+  return (identities ?? []).length > 0 || requireLog === true;
+}
+
+/**
+ * Under what a verdict is remembered: the key of the policy, and the worker's own root where it counts. A verdict by a log or
+ * authority that was taken out of that root is worth nothing.
+ */
+async function verdictKey(deps: WorkerDeps, tenant: string, policy: VerifyPolicy, key: string): Promise<string> {
+  const signers = [policy.cosign, ...(policy.attestations ?? []).map(({ cosign }) => cosign)];
+  const usesOwnRoot = signers.some((each) => each !== undefined && needsRoot(each) && each.trustedRoot === undefined);
+  if (!usesOwnRoot) return key;
+  return digestOf({ key, root: (await trustedRoot(deps, tenant, undefined, { forceCache: true })) ?? null });
+}
+
 async function cosignTrust(deps: WorkerDeps, tenant: string, policy: CosignPolicy): Promise<CosignTrust> {
   const keys = await Promise.all((policy.keys ?? []).map((name) => pemsOf(deps, tenant, name, /PUBLIC KEY/)));
   const identities = policy.identities ?? [];
   const requireLog = policy.requireLog ?? false;
-  const root = identities.length > 0 || requireLog ? await trustedRoot(deps, tenant, policy.trustedRoot) : undefined;
-  if (root === undefined && (identities.length > 0 || requireLog)) {
+  const root = needsRoot(policy) ? await trustedRoot(deps, tenant, policy.trustedRoot) : undefined;
+  if (root === undefined && needsRoot(policy)) {
     throw stalled(
       'SpecInvalid',
       'identities need a root of trust: name a secret with trusted_root.json in verify.cosign.trustedRoot, or set PLUMBLINE_SIGSTORE_TRUSTED_ROOT or PLUMBLINE_SIGSTORE_TUF of the worker',
@@ -122,13 +143,14 @@ export async function checkSignatures(deps: WorkerDeps, suspect: Suspect, signal
   const none = { trustKey: key, signers: [] };
   if (trust.type === 'unset') return { ...none, state: 'unset', message: UNSET };
   if (trust.type === 'unsigned') return { ...none, state: 'unsigned', message: `${trust.reason} (${trust.from})` };
-  const known = await knownSigners(deps.db, { tenant, digest, trustKey: key });
+  const rememberedAs = { tenant, digest, trustKey: await verdictKey(deps, tenant, trust.policy, key) };
+  const known = await knownSigners(deps.db, rememberedAs);
   if (known !== undefined) return { trustKey: key, signers: known, state: 'verified', message: 'verified before' };
   const material = await materialOf(deps, tenant, trust.policy);
   const repository = parseRepository(spec.source.repository);
   const source = await sourceRegistry(deps, { tenant, spec }, signal);
   const verdict = await verifyArtifact({ source, repository, digest, now: new Date(), signal }, material, spec.source);
   if (verdict.type !== 'verified') return { ...none, state: verdict.type, message: verdict.message };
-  await keepSigners(deps.db, { tenant, digest, trustKey: key }, verdict.signers);
+  await keepSigners(deps.db, rememberedAs, verdict.signers);
   return { trustKey: key, signers: verdict.signers, state: 'verified', message: 'verified now' };
 }
