@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { stalled } from '#core/domain/errors.ts';
+import { stalled, transient } from '#core/domain/errors.ts';
 import { digestOf } from '#core/domain/plan.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import type { AttestationPolicy, CosignPolicy, NotationPolicy, VerifyPolicy } from '#core/domain/verify-policy.ts';
@@ -136,8 +136,34 @@ export interface Suspect {
   policyOf: StackSpec;
 }
 
-/** Holds a digest against today's policy; a verdict that held is remembered by digest and policy. */
-export async function checkSignatures(deps: WorkerDeps, suspect: Suspect, signal: AbortSignal): Promise<Verified> {
+/** Everything attached, one after the other: a registry that answers a byte at a time must not keep a worker for days. */
+const CHECK_MS = 300_000;
+
+/**
+ * Holds a digest against today's policy; a verdict that held is remembered by digest and policy. Takes 5 min at most.
+ * @throws ReconcileError of the registry; transient SourceUnreachable when it is too slow
+ */
+export async function checkSignatures(
+  deps: WorkerDeps,
+  suspect: Suspect,
+  signal: AbortSignal,
+  limitMs = CHECK_MS,
+): Promise<Verified> {
+  const limit = AbortSignal.timeout(limitMs);
+  try {
+    return await check(deps, suspect, AbortSignal.any([signal, limit]));
+  } catch (error) {
+    if (signal.aborted || error !== limit.reason) throw error;
+    const { host, name } = parseRepository(suspect.spec.source.repository);
+    throw transient(
+      'SourceUnreachable',
+      `${host}/${name}@${suspect.digest}: what is attached could not be read within ${limitMs / 1000} s; see whether the registry is slow, or much is attached`,
+      error,
+    );
+  }
+}
+
+async function check(deps: WorkerDeps, suspect: Suspect, signal: AbortSignal): Promise<Verified> {
   const { tenant, spec, digest } = suspect;
   const { trust, key } = await currentTrust(deps.db, tenant, suspect.policyOf);
   const none = { trustKey: key, signers: [] };

@@ -4,6 +4,7 @@ import { afterEach, expect, it } from 'vitest';
 import { parseRepository } from '#core/domain/reference.ts';
 import { contentOf } from '#core/oci/content.ts';
 import { digestOf } from '#core/oci/digest.ts';
+import { createKeyPair } from '#core/oci/sign-key.ts';
 import { EMPTY_CONFIG, EMPTY_CONFIG_BYTES, OCI_MANIFEST } from '#core/oci/media-types.ts';
 import { BUNDLE_TYPE } from '#core/oci/verify/bundle.ts';
 import { statement } from '#core/oci/verify/cosign.fixture.ts';
@@ -58,4 +59,33 @@ it('a verdict by a root of trust is forgotten when the worker is given another r
   expect(await check()).toMatchObject({ state: 'verified', message: 'verified before' });
   await writeFile(file, JSON.stringify(after.root));
   expect(await check()).toMatchObject({ state: 'refused' });
+});
+
+it('a registry that never gets to the end of what is attached keeps no worker', async () => {
+  plumbline = await startTestPlumbline({ signatures: 'required', workers: false });
+  await plumbline.secret('release-key', { 'cosign.pub': (await createKeyPair()).publicKey });
+  const digest = await plumbline.push({ resources: { web: { size: 1 } } });
+  const { deps } = plumbline;
+  const dripping = (...given: Parameters<typeof deps.registry>) => ({
+    ...deps.registry(...given),
+    async referrers(_: unknown, __: unknown, ___: unknown, aborted: AbortSignal): Promise<never> {
+      await new Promise((resolve) => aborted.addEventListener('abort', resolve));
+      throw aborted.reason;
+    },
+  });
+  const spec = {
+    source: {
+      repository: `oci://${plumbline.registryHost}/infra/shop`,
+      ref: { tag: 'prod' },
+      verify: { cosign: { keys: ['release-key'] } },
+    },
+    pulumi: { stack: 'prod' },
+  };
+  const suspect = { tenant: plumbline.tenant, digest, spec, policyOf: spec };
+  const slow = { ...deps, registry: dripping };
+  await expect(checkSignatures(slow, suspect, signal, 200)).rejects.toMatchObject({
+    kind: 'transient',
+    reason: 'SourceUnreachable',
+    message: expect.stringContaining(digest),
+  });
 });
