@@ -168,6 +168,27 @@ it('a policy that changes while a run is made ends the run and waits for a signa
   await plumbline.untilRun('shop', ['applied']);
 });
 
+it('answers about an interrupted run are carried out with no plugin of an artifact that is not trusted any more', async () => {
+  await start();
+  const digest = await plumbline.push(program);
+  await plumbline.sign(digest, release.privateKey);
+  await stack(byRelease);
+  await plumbline.untilRun('shop', ['applied']);
+  const urn = 'urn:pulumi:prod::shop::test:index:Thing::web';
+  const left = {
+    pending_operations: JSON.stringify([{ urn, type: 'test:index:Thing', operation: 'creating' }]),
+    pending_answers: JSON.stringify([{ urn, answer: 'clear', by: 'somebody' }]),
+  };
+  await plumbline.database.db.updateTable('stacks').set(left).execute();
+  await plumbline.secret('release-key', { 'cosign.pub': stranger.publicKey });
+  const stalled = await plumbline.untilCondition('shop', 'Stalled', 'SignatureInvalid');
+  expect(stalled.message).toContain(digest);
+  expect(plumbline.engine.calls.refresh).toBe(0);
+  await plumbline.sign(digest, stranger.privateKey);
+  await plumbline.post('shop', 'reconcile');
+  await plumbline.untilEvent('shop', 'PendingAnswered');
+});
+
 describe('an exception', () => {
   const reason = 'sandbox of the platform team';
 

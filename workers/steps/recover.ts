@@ -9,6 +9,7 @@ import { record } from '../record.ts';
 import { leftBehind } from './checkpoint-patch.ts';
 import { failRun } from './fail.ts';
 import { gatherInputs, type Inputs } from './request.ts';
+import { requireTrust } from './verify.ts';
 import { fetchProgram, withWorkspace } from './workspace.ts';
 
 const FOREIGN_LOCK_RETRY_MS = 30_000;
@@ -63,9 +64,13 @@ export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: Stac
   });
 }
 
-/** Carries out a person's answers about interrupted creates: each is imported by its id or cleared from the state. */
+/**
+ * Carries out a person's answers about interrupted creates: each is imported by its id or cleared from the state. The refresh
+ * after it starts plugins, which the artifact may have brought, so the artifact has to be trusted still.
+ */
 export async function answerPending(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
   const answers = stack.pending_answers ?? [];
+  await requireTrust(deps, stack, run, lease.signal);
   await withInputs(deps, lease, stack, run, async ({ request }) => {
     await clearOwnLocks(deps, stack, request);
     const checkpoint = await deps.engine.refresh({ ...request, targets: [] }, answers);
