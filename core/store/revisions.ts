@@ -93,6 +93,30 @@ export async function believeTag(
     .execute();
 }
 
+/**
+ * Order of the first revision but `except` that is the manifest `digest`, or an index that was found to be signed by a
+ * signature of it; undefined where there is none.
+ */
+export async function ordinalOfProgram(
+  db: Queryable,
+  at: { stackId: string; digest: string; except: string },
+): Promise<number | undefined> {
+  const signer = JSON.stringify([{ digest: at.digest }]);
+  const row = await db
+    .selectFrom('revisions')
+    .select('ordinal')
+    .where('stack_id', '=', at.stackId)
+    .where('digest', '<>', at.except)
+    .where(
+      sql<boolean>`(digest = ${at.digest} or exists (select from verifications where verifications.tenant = revisions.tenant
+        and verifications.digest = revisions.digest and signers @> ${signer}::jsonb))`,
+    )
+    .orderBy('ordinal')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.ordinal;
+}
+
 /** Notes that a revision was applied now. */
 export async function markApplied(trx: Transaction<Schema>, at: { stackId: string; digest: string }): Promise<void> {
   await trx

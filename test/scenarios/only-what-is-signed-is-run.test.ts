@@ -1,5 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { StackSpec } from '#core/domain/manifest.ts';
+import { parseRepository } from '#core/domain/reference.ts';
+import { digestOf } from '#core/oci/digest.ts';
+import { OCI_INDEX } from '#core/oci/media-types.ts';
 import { createKeyPair } from '#core/oci/sign-key.ts';
 import { createToken } from '#core/store/tokens.ts';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
@@ -187,6 +190,37 @@ it('answers about an interrupted run are carried out with no plugin of an artifa
   await plumbline.sign(digest, stranger.privateKey);
   await plumbline.post('shop', 'reconcile');
   await plumbline.untilEvent('shop', 'PendingAnswered');
+});
+
+it('an index that nobody signed does not bring an earlier revision back as a new one', async () => {
+  await start();
+  const signedPush = async (size: number) => {
+    const digest = await plumbline.push({ resources: { web: { size } } });
+    await plumbline.sign(digest, release.privateKey);
+    return digest;
+  };
+  const first = await signedPush(1);
+  await stack(byRelease);
+  await plumbline.untilRun('shop', ['applied']);
+  await signedPush(2);
+  await plumbline.untilRun('shop', ['applied'], 1);
+
+  const registry = plumbline.deps.registry(undefined);
+  const repository = parseRepository(`oci://${plumbline.registryHost}/infra/shop`);
+  const signal = AbortSignal.timeout(10_000);
+  const manifests = [await registry.resolve(repository, first, signal)];
+  for (const round of [1, 2]) {
+    const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests, annotations: { round: String(round) } };
+    const bytes = Buffer.from(JSON.stringify(index));
+    await registry.pushManifest(repository, 'prod', { bytes, mediaType: OCI_INDEX }, signal);
+    const refused = await plumbline.until('the refusal', async () =>
+      (await plumbline.events('shop')).find(
+        ({ type, data }) => type === 'VerificationFailed' && data['digest'] === digestOf(bytes),
+      ),
+    );
+    expect(refused.message).toContain('earlier revision');
+  }
+  expect(plumbline.engine.only().world).toEqual({ web: { size: 2 } });
 });
 
 describe('an exception', () => {

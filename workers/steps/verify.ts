@@ -9,6 +9,7 @@ import {
   type Verification,
 } from '#core/domain/verification.ts';
 import { databaseNow } from '#core/store/clock.ts';
+import { getRevision, ordinalOfProgram } from '#core/store/revisions.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import { getTenant } from '#core/store/tenants.ts';
@@ -55,6 +56,24 @@ function outcomeOfWait(stack: StackRow, { state, message, nextAt }: Verification
 }
 
 /**
+ * An index counts when the program in it is signed, and anybody who may push can put a new one round an old program: then
+ * it would be a new revision, and what was signed long ago would come back without a word.
+ */
+async function heldToHistory(deps: WorkerDeps, stack: StackRow, digest: string, found: Verified): Promise<Verified> {
+  const own = found.signers.some((signer) => signer.digest === digest);
+  const program = found.signers[0]?.digest;
+  if (own || program === undefined || stack.applied_digest === null) return found;
+  if (stack.spec.source.ref.digest !== undefined) return found;
+  const [applied, ordinal] = await Promise.all([
+    getRevision(deps.db, stack.id, stack.applied_digest),
+    ordinalOfProgram(deps.db, { stackId: stack.id, digest: program, except: digest }),
+  ]);
+  if (applied === undefined || ordinal === undefined || ordinal >= applied.ordinal) return found;
+  const message = `the index itself is not signed, and what it holds is an earlier revision (${program}); sign the index, or name its digest in spec.source.ref`;
+  return { ...found, state: 'refused', signers: [], message };
+}
+
+/**
  * Looks whether the resolved revision meets the policy, before anything of it is unpacked. A signature that is not there
  * yet is waited for with back-off, then the stack stalls; it is looked for again with every poll and push.
  */
@@ -62,7 +81,8 @@ export async function verifyRevision(deps: WorkerDeps, lease: HeldLease, stack: 
   const digest = stack.resolved_digest;
   if (digest === null) return;
   const { tenant, spec } = stack;
-  const found = await checkSignatures(deps, { tenant, spec, policyOf: spec, digest }, lease.signal);
+  const suspect = { tenant, spec, policyOf: spec, digest };
+  const found = await heldToHistory(deps, stack, digest, await checkSignatures(deps, suspect, lease.signal));
   const verification = await verificationOf(deps, stack, found, digest);
   const news = stack.verification?.state !== found.state || stack.verification.digest !== digest;
   const trusted = isTrusted(verification);
