@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createEvent, type EventTarget, type RegistryEvent } from './event.ts';
 import { RegistryError } from './errors.ts';
-import type { KeyedLock } from './keyed-lock.ts';
+import type { KeyedLock } from '#core/keyed-lock.ts';
 import type { Layout } from './layout.ts';
 import type { RegistryLog } from './log.ts';
 import type { Notifier } from './notifier.ts';

@@ -5,7 +5,7 @@ import { unreachable } from '../core/domain/errors.ts';
 import { handleBlob, handleUpload, handleUploads } from './blob-routes.ts';
 import { RegistryError } from './errors.ts';
 import { discardBody, refuseMethod, sendBytes, type Exchange, type RegistryContext } from './exchange.ts';
-import { createKeyedLock } from './keyed-lock.ts';
+import { createKeyedLock } from '#core/keyed-lock.ts';
 import { openLayout } from './layout.ts';
 import { handleReferrers, handleTags } from './listing-routes.ts';
 import { SILENT, type RegistryLog } from './log.ts';

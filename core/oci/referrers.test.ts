@@ -277,6 +277,20 @@ describe('a pushed manifest with a subject', () => {
     expect(entries()).toEqual([other, entry]);
   });
 
+  it('loses none of several that are attached at once', async () => {
+    const { server, entries } = await startKeeping(undefined);
+    const client = clientFor(server);
+    const all = ['a', 'b', 'c', 'd', 'e'].map((name) =>
+      Buffer.from(JSON.stringify({ ...manifest, annotations: { name } })),
+    );
+    await Promise.all(
+      all.map((each) =>
+        client.pushManifest(repositoryOf(server), digestOf(each), { bytes: each, mediaType: OCI_MANIFEST }, signal),
+      ),
+    );
+    expect(entries()).toHaveLength(5);
+  });
+
   it('fails where it cannot be entered at all', async () => {
     const { push } = await startKeeping([], () => indexOf([]));
     await expect(push()).rejects.toThrow('others keep writing the referrers tag');

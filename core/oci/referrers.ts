@@ -1,5 +1,6 @@
 import { ReconcileError, stalled, transient } from '#core/domain/errors.ts';
 import { isDigest, type Repository } from '#core/domain/reference.ts';
+import type { KeyedLock } from '#core/keyed-lock.ts';
 import { errorText, readAll } from './body.ts';
 import { nameOf, readManifest } from './content.ts';
 import type { HttpResponse } from './http.ts';
@@ -129,6 +130,8 @@ async function ofType(
 }
 
 export interface ReferrersOptions {
+  /** One writer of a referrers tag at a time: two that read the same index would each leave the other's entry out. */
+  writing: KeyedLock;
   session: Session;
   reader: Resolver & Fetcher;
   /** Pushes an index as it is, without looking for a subject. */
@@ -138,7 +141,7 @@ export interface ReferrersOptions {
 }
 
 /** Lists and enters referrers (distribution-spec v1.1.1, "Listing Referrers" and "Unavailable Referrers API"). */
-export function createReferrers({ session, reader, pushIndex, memory, limitMs }: ReferrersOptions): Referrers {
+export function createReferrers({ session, reader, pushIndex, memory, writing, limitMs }: ReferrersOptions): Referrers {
   const keyOf = (repository: Repository) => `${repository.host}/${repository.name}`;
 
   function remember(repository: Repository): void {
@@ -158,6 +161,19 @@ export function createReferrers({ session, reader, pushIndex, memory, limitMs }:
     return { descriptors: await fromTag(reader, repository, digest, signal), filtered: false };
   }
 
+  /** Other processes may write the tag too, so what was written is read again. */
+  async function enter(repository: Repository, subject: string, entry: Descriptor, signal: AbortSignal): Promise<void> {
+    for (let attempt = 0; attempt < ADD_ATTEMPTS; attempt += 1) {
+      const present = await fromTag(reader, repository, subject, signal);
+      if (present.some(({ digest }) => digest === entry.digest)) return;
+      await pushIndex(repository, referrersTag(subject), writtenIndex([...present, entry]), signal);
+    }
+    throw transient(
+      'SourceUnreachable',
+      `others keep writing the referrers tag of ${nameOf(repository, subject)}; push ${entry.digest} again`,
+    );
+  }
+
   return {
     async referrers(repository, digest, { artifactType }, signal) {
       if (!isDigest(digest)) throw stalled('InvalidReference', `${digest.slice(0, 80)} is no digest`);
@@ -165,17 +181,9 @@ export function createReferrers({ session, reader, pushIndex, memory, limitMs }:
       if (artifactType === undefined || filtered) return descriptors;
       return ofType(reader, repository, descriptors, artifactType, signal);
     },
-    async add(repository, subject, { bytes, descriptor }, signal) {
-      const entry = referrerDescriptor(bytes, descriptor);
-      for (let attempt = 0; attempt < ADD_ATTEMPTS; attempt += 1) {
-        const present = await fromTag(reader, repository, subject, signal);
-        if (present.some(({ digest }) => digest === entry.digest)) return;
-        await pushIndex(repository, referrersTag(subject), writtenIndex([...present, entry]), signal);
-      }
-      throw transient(
-        'SourceUnreachable',
-        `others keep writing the referrers tag of ${nameOf(repository, subject)}; push ${entry.digest} again`,
-      );
-    },
+    add: (repository, subject, { bytes, descriptor }, signal) =>
+      writing(`${keyOf(repository)}@${subject}`, () =>
+        enter(repository, subject, referrerDescriptor(bytes, descriptor), signal),
+      ),
   };
 }

@@ -1,3 +1,4 @@
+import { createKeyedLock } from '#core/keyed-lock.ts';
 import { stalled } from '#core/domain/errors.ts';
 import { isTag, type Repository } from '#core/domain/reference.ts';
 import { createAuthenticator } from './auth.ts';
@@ -57,6 +58,7 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
   const authenticator = createAuthenticator(http, timeouts.total);
   const retry = { ...DEFAULT_RETRY, ...options.retry };
   const memory: ReferrersMemory = new Map();
+  const writing = createKeyedLock();
   const onAnswer = options.onWarning && createWarnings(options.onWarning);
 
   function withSource(credentials: CredentialSource): RegistryClient {
@@ -66,7 +68,7 @@ export function createRegistryClient(options: RegistryClientOptions): RegistryCl
     const reader = createReader(session, timeouts);
     const limitMs = timeouts.total;
     const pushIndex: Pusher['pushManifest'] = (...pushed) => pushManifest(session, limitMs, ...pushed);
-    const referrers = createReferrers({ session, reader, pushIndex, memory, limitMs });
+    const referrers = createReferrers({ session, reader, pushIndex, memory, writing, limitMs });
     const pusher = createPusher(session, { retry, timeouts, chunkBytes: options.chunkBytes, referrers });
     return {
       ...reader,

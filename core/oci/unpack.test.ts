@@ -306,7 +306,9 @@ describe('whatever an archive holds', () => {
   const sourceOf = (tar: Buffer) => ({ bytes: inChunks(tar), size: tar.byteLength, compression: 'none' }) as const;
 
   it('nothing is written outside, no link leads there, and no error is without a reason', async () => {
-    expect(await assertHarmless((unpacker, tar) => unpacker.addArchive(sourceOf(tar), signal), 200)).toBeGreaterThan(15);
+    expect(await assertHarmless((unpacker, tar) => unpacker.addArchive(sourceOf(tar), signal), 200)).toBeGreaterThan(
+      15,
+    );
   });
 
   it('the same holds of layers of an image', async () => {
