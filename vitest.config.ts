@@ -28,7 +28,8 @@ export default defineConfig({
           globalSetup: ['test/harness/global-setup.ts'],
           testTimeout: 300_000,
           hookTimeout: 300_000,
-          fileParallelism: false,
+          // Each engine of a test keeps about one processor busy.
+          maxWorkers: 2,
         },
       },
     ],
