@@ -31,6 +31,7 @@ describe('plumb', { timeout: 60_000 }, () => {
     ['no token', ['get', 'stacks'], 2, 'plumb: no token: set PLUMBLINE_TOKEN'],
     ['a push to what is no repository', ['push', '.', 'shop:1'], 2, 'plumb: "shop:1" is no repository reference'],
     ['a push without a tag', ['push', '.', 'oci://a.example/shop'], 2, 'plumb: oci://a.example/shop names no tag'],
+    ['a program that is compared with none', ['diff', './shop'], 2, 'plumb: ./shop is one program; name the one'],
   ])('ends by code: %s', async (_what, args, code, message) => {
     const ended = await plumb(args);
     expect(ended.code).toBe(code);

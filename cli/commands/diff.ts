@@ -6,6 +6,7 @@ import { diffPrograms, type ArtifactDiff, type DiffSide, type FileDiff, type Val
 import { listProgram, listTree } from '#core/oci/pack-files.ts';
 import { TREE } from '#core/oci/unpack-artifact.ts';
 import { createContext, type Context } from '../context.ts';
+import { usage } from '../error.ts';
 import { printable, printableLines } from '../printable.ts';
 import type { RegistryFlags } from '../registry-access.ts';
 import { pullReference, selectionOptions, type SelectionFlags } from './pull.ts';
@@ -67,6 +68,12 @@ async function diff(before: string, after: string, flags: DiffFlags, command: Co
   }
 }
 
+/** A path or a reference is no stack; asking the service for one would only say that it has no such name. */
+async function diffStack(name: string, command: Command): Promise<void> {
+  if (/[/:.]/.test(name)) throw usage(`${name} is one program; name the one to compare it with too`);
+  await showPlan(name, command);
+}
+
 /**
  * `plumb diff STACK`: what a plan would change. `plumb diff A B`: what changes between two programs; ends with 1 when they
  * differ, as `diff` does.
@@ -84,6 +91,6 @@ export function diffCommand(program: Command): void {
   )
     .addHelpText('after', '\nExit codes for two programs: 0 the same, 1 they differ or it failed, 2 wrong arguments.')
     .action((a: string, b: string | undefined, flags: DiffFlags, command: Command) =>
-      b === undefined ? showPlan(a, command) : diff(a, b, flags, command),
+      b === undefined ? diffStack(a, command) : diff(a, b, flags, command),
     );
 }
