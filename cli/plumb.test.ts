@@ -38,6 +38,11 @@ describe('plumb', { timeout: 60_000 }, () => {
     expect(ended.error).toContain(message);
   });
 
+  it('says in one line what is wrong with a folder', async () => {
+    const ended = await plumb(['pull', 'oci://a.example/shop:1', 'x'.repeat(300)]);
+    expect(ended.error).toMatch(/^plumb: ENAMETOOLONG: .*; make room there, or name another place\n$/);
+  });
+
   it('says in one line that the service is not there, and prints nothing else', async () => {
     const ended = await plumb(['get', 'stacks'], { PLUMBLINE_TOKEN: 'plumb_x', PLUMBLINE_URL: 'http://127.0.0.1:9' });
     expect(ended).toMatchObject({ code: 1, out: '' });

@@ -14,11 +14,26 @@ import { signCommands } from './commands/sign.ts';
 import { stackCommands } from './commands/stacks.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { CliError } from './error.ts';
+import { printable } from './printable.ts';
 
 const HELP = `
 Environment: PLUMBLINE_URL, PLUMBLINE_TOKEN or PLUMBLINE_TOKEN_FILE, PLUMBLINE_TENANT;
 for registries PLUMBLINE_REGISTRY_USERNAME and PLUMBLINE_REGISTRY_PASSWORD, or Docker's config.json.
 Exit codes: 0 it worked, 1 it failed, 2 the arguments or settings are wrong.`;
+
+const FILE_CODES: ReadonlySet<unknown> = new Set([
+  'EACCES',
+  'EDQUOT',
+  'EEXIST',
+  'EISDIR',
+  'ELOOP',
+  'ENAMETOOLONG',
+  'ENOENT',
+  'ENOSPC',
+  'ENOTDIR',
+  'EPERM',
+  'EROFS',
+]);
 
 /** In the order of the help. */
 const COMMANDS = [
@@ -50,6 +65,11 @@ function createProgram(): Command {
   return program;
 }
 
+/** Of the file system, which names the call and, where it had one, the path. */
+function isFileError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'code' in error && FILE_CODES.has(error.code);
+}
+
 /** Prints an error in one sentence and says what to end with. A defect shows its stack, so that it can be reported. */
 function report(error: unknown): number {
   // Commander has printed it.
@@ -61,6 +81,11 @@ function report(error: unknown): number {
   if (error instanceof ReconcileError) {
     process.stderr.write(`plumb: ${error.message} [${error.reason}]\n`);
     return error.reason === 'InvalidReference' ? 2 : 1;
+  }
+  // A folder that cannot be written and a full disk are no defects.
+  if (isFileError(error)) {
+    process.stderr.write(`plumb: ${printable(error.message)}; make room there, or name another place\n`);
+    return 1;
   }
   process.stderr.write(`plumb: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   return 1;
