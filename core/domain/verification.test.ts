@@ -87,6 +87,6 @@ it('believes a verdict until the first of its signers runs out, also when it was
   expect(stillStands({ signers: [signer] }, now)).toBe(true);
   expect(stillStands({ signers: [signer, until('2026-11-24T12:00:01Z')] }, now)).toBe(true);
   expect(stillStands({ signers: [until('2026-12-24'), until('2026-11-24T11:59:59Z')] }, now)).toBe(false);
-  const stored = JSON.parse(JSON.stringify({ signers: [until('2026-11-24T11:59:59Z')] }));
+  const stored: { signers: Signer[] } = JSON.parse(JSON.stringify({ signers: [until('2026-11-24T11:59:59Z')] }));
   expect(stillStands(stored, now)).toBe(false);
 });

@@ -44,7 +44,8 @@ const PATCH_MS = 1_000;
 
 async function hashOf(path: string): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk);
+  const bytes: AsyncIterable<Uint8Array> = createReadStream(path);
+  for await (const chunk of bytes) hash.update(chunk);
   return hash.digest('hex');
 }
 
