@@ -1,6 +1,7 @@
 import { open, readFile, unlink } from 'node:fs/promises';
 import type { KeyObject } from 'node:crypto';
 import { readSigningKey, type KeyPair } from '#core/oci/sign-key.ts';
+import { ReconcileError } from '#core/domain/errors.ts';
 import { failure, usage } from './error.ts';
 import type { Environment } from './settings.ts';
 
@@ -25,9 +26,24 @@ export async function keyPassword(env: Environment, file: string | undefined): P
   return (await readTextFile(file, '--key-password-file')).replace(/\r?\n$/, '');
 }
 
-/** Reads a private key. @throws CliError; ReconcileError SpecInvalid for what is no key, or closed by another password */
+/** Reads a private key. @throws CliError usage, also for what is no key, or closed by another password */
 export async function readKeyFile(file: string, password: string | undefined): Promise<KeyObject> {
-  return readSigningKey(await readTextFile(file, '--key'), password);
+  const pem = await readTextFile(file, '--key');
+  try {
+    return await readSigningKey(pem, password);
+  } catch (error) {
+    if (!(error instanceof ReconcileError)) throw error;
+    throw usage(`--key: ${file}: ${error.message}${hintFor(pem, password)}`);
+  }
+}
+
+function hintFor(pem: string, password: string | undefined): string {
+  const kind = /-----BEGIN ([A-Z0-9 ]{1,60})-----/.exec(pem)?.[1];
+  if (kind?.includes('ENCRYPTED') === true) {
+    return password === undefined ? `; set ${PASSWORDS[0]}, or name a file with --key-password-file` : '';
+  }
+  if (kind?.includes('PRIVATE KEY') === true) return '';
+  return kind === undefined ? '; it holds no PEM' : `; it holds ${kind}, and signing takes the private key`;
 }
 
 async function create(file: string, text: string, mode: number): Promise<void> {

@@ -104,8 +104,16 @@ describe('plumb sign and plumb verify', () => {
     const { key } = await keygen('locked');
     vi.stubEnv('PLUMBLINE_KEY_PASSWORD', 'wrong horse');
     const error = await plumb('sign', reference, '--plain-http', '--key', key).catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ reason: 'SpecInvalid' });
+    expect(error).toMatchObject({ exitCode: 2, message: expect.stringContaining(`--key: ${key}: `) });
     expect(String(error)).not.toContain('horse');
+    vi.stubEnv('PLUMBLINE_KEY_PASSWORD', undefined);
+    await expect(plumb('sign', reference, '--plain-http', '--key', key)).rejects.toThrow('set PLUMBLINE_KEY_PASSWORD');
+  });
+
+  it('fail with what a file holds that is no private key', async () => {
+    const { pub } = await keygen('halves');
+    const failed = plumb('sign', reference, '--plain-http', '--key', pub);
+    await expect(failed).rejects.toThrow(`${pub}: the private key cannot be read (PEM); it holds PUBLIC KEY, and`);
   });
 
   it.each([
