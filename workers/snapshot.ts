@@ -56,6 +56,7 @@ export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
     desiredKey: resolved && digestOf({ digest: resolved.digest, generation: stack.generation, secrets: versions }),
     attemptedKey: stack.attempted_key,
     verification: isCurrent && verification !== null && stillStands(verification, now) ? verification : undefined,
+    held: stack.held_digest !== null,
     stalled: stalledReason === undefined ? undefined : asReason(stalledReason),
     failures: stack.failures,
     run: run && {

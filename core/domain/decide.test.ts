@@ -26,6 +26,7 @@ const atRest: Snapshot = {
   desiredKey: 'key-1',
   attemptedKey: 'key-1',
   verification: { state: 'verified', nextAt: null },
+  held: false,
   stalled: undefined,
   failures: 0,
   run: undefined,
@@ -53,6 +54,12 @@ const newer = { resolved: v2, desiredKey: 'key-2' };
 
 describe('decide', () => {
   it.each<[string, Partial<Snapshot>, object]>([
+    ['says again that an overwritten version is held', { held: true }, { type: 'resolve' }],
+    [
+      'has said that an overwritten version is held',
+      { held: true, stalled: 'ImmutableTagMoved' },
+      { type: 'rest', until: later },
+    ],
     ['looks who signed before anything is planned', { ...newer, verification: undefined }, { type: 'verify' }],
     [
       'waits for a signature until the next look',

@@ -47,6 +47,8 @@ export interface Snapshot {
   attemptedKey: string | null;
   /** What is known about the signatures of the resolved revision under today's policy; undefined: nothing yet. */
   verification: Pick<Verification, 'state' | 'nextAt'> | undefined;
+  /** Whether an immutable tag moved and its new digest is not taken. */
+  held: boolean;
   /** Reason of the `Stalled` condition, if there is one. */
   stalled: Reason | undefined;
   failures: number;
@@ -231,6 +233,8 @@ function decideDesired(snapshot: Snapshot, resolved: ResolvedRevision, desiredKe
     const retry = decideRetry(snapshot, snapshot.last);
     if (retry !== undefined) return retry;
   } else if (attempted) {
+    // A run of what is taken has said that all is well; that something is held has to be said again.
+    if (snapshot.held && snapshot.stalled === undefined) return { type: 'resolve' };
     return { type: 'rest', until: nextPoll(snapshot) };
   }
   const unverified = decideUnverified(snapshot);

@@ -40,6 +40,17 @@ it('a version that was pushed over is not taken, said once, and a newer version 
   expect(await plumbline.condition('shop', 'Stalled')).toBeUndefined();
 });
 
+it('stays in sight when a run of what is taken has ended well', async () => {
+  const { source } = await atFirst();
+  await plumbline.push({ resources: { web: { size: 666 } } }, '1.0.0');
+  await plumbline.untilCondition('shop', 'Stalled', 'ImmutableTagMoved');
+  await plumbline.stack('shop', { source, approval: { mode: 'auto' }, pulumi: { stack: 'prod', config: { a: 1 } } });
+  await plumbline.untilRun('shop', ['applied', 'planned'], 1);
+  await plumbline.untilCondition('shop', 'Stalled', 'ImmutableTagMoved');
+  expect(await told('ImmutableTagMoved')).toHaveLength(1);
+  expect(plumbline.engine.only().world).toEqual({ web: { size: 1 } });
+});
+
 it('a version that is put back as it was is fine again', async () => {
   const { first } = await atFirst();
   await plumbline.push({ resources: { web: { size: 666 } } }, '1.0.0');
