@@ -3,19 +3,8 @@ import { StackView } from '#core/domain/view.ts';
 import { createContext } from '../context.ts';
 import { failure } from '../error.ts';
 import { printable } from '../printable.ts';
+import { isSettled, isStalled } from '../settled.ts';
 import { durationMs, waitUntil } from '../wait.ts';
-
-/** Nothing more will happen by itself: applied, waiting for a person, or stalled. */
-function isSettled(stack: StackView, asked: StackView): boolean {
-  if (stack.liveRun !== null) return stack.liveRun.state === 'awaiting_approval';
-  // A source that cannot be asked leaves the request open: it is counted as a failure instead.
-  const isHandled = !stack.status.reconcileRequested || stack.status.failures > asked.status.failures;
-  return isHandled && (isTrue(stack, 'Stalled') || !isTrue(stack, 'Reconciling'));
-}
-
-function isTrue(stack: StackView, type: string): boolean {
-  return stack.status.conditions.some((condition) => condition.type === type && condition.status === 'True');
-}
 
 async function reconcile(name: string, _options: object, command: Command) {
   const context = createContext(command);
@@ -29,7 +18,7 @@ async function reconcile(name: string, _options: object, command: Command) {
       ? await waitUntil(look, (answer) => isSettled(answer, asked), { limitMs, last: (answer) => answer.why })
       : asked;
   context.print(stack, () => printable(`${name}: ${stack.why}`));
-  if (wait === true && isTrue(stack, 'Stalled')) throw failure(printable(`${name} is stalled`));
+  if (wait === true && isStalled(stack)) throw failure(printable(`${name} is stalled`));
 }
 
 /** What is asked of a whole stack. */
