@@ -133,8 +133,9 @@ async function readEntries(file: string): Promise<Map<string, RegistryEntry>> {
   }
   if (!Value.Check(FileSchema, content)) {
     const [first] = Value.Errors(FileSchema, content);
-    const names = first?.keyword === 'additionalProperties' ? `: ${first.params.additionalProperties.join(', ')}` : '';
-    throw wrong(`${file} ${first?.instancePath ?? ''}`, `${first?.message ?? 'is not valid'}${names}`);
+    // A field that no schema knows is told of as one whose schema is `false`.
+    const why = first?.keyword === 'boolean' ? 'is no setting' : (first?.message ?? 'is not valid');
+    throw wrong(`${file} ${first?.instancePath ?? ''}`.trimEnd(), why);
   }
   const entries = new Map<string, RegistryEntry>();
   for (const [name, entry] of Object.entries(content.registries)) {

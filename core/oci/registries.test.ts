@@ -69,9 +69,13 @@ registries:
 
   it.each<[string, string, string]>([
     ['is no YAML', 'registries: [', 'is no YAML'],
-    ['is empty', '', 'registries.yaml'],
-    ['holds an unknown field', 'registries: { a.example: { plainHTTP: true } }', '/registries/a.example'],
-    ['holds an unknown part', '{ registries: {}, mirrors: [] }', 'mirrors'],
+    ['is empty', '', 'registries.yaml must be object'],
+    [
+      'holds an unknown field',
+      'registries: { a.example: { plainHTTP: true } }',
+      '/registries/a.example/plainHTTP is no setting',
+    ],
+    ['holds an unknown part', '{ registries: {}, mirrors: [] }', 'registries.yaml /mirrors is no setting'],
     ['holds a wrong type', 'registries: { a.example: { plainHttp: "yes" } }', '/registries/a.example/plainHttp'],
     ['names no host', 'registries: { "https://a.example": {} }', 'is no host[:port]'],
     ['names a host twice', 'registries: { a.example: {}, "a.example:443": {} }', 'is the same registry'],
