@@ -20,14 +20,14 @@ async function onServer(sql: string): Promise<void> {
   }
 }
 
-/** Makes a database on the shared server. */
-export async function createTestDatabase(): Promise<TestDatabase> {
+/** Makes a database on the shared server; `migrated: false` leaves it empty. */
+export async function createTestDatabase({ migrated = true } = {}): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
   await onServer(`CREATE DATABASE ${name}`);
   const url = new URL(inject('postgresUrl'));
   url.pathname = `/${name}`;
   const db = openDatabase(url.href, { maxConnections: 8 });
-  await migrateToLatest(db);
+  if (migrated) await migrateToLatest(db);
   return {
     db,
     url: url.href,
