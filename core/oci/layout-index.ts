@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Type, type Static } from 'typebox';
 import { Value } from 'typebox/value';
@@ -22,6 +22,8 @@ const LOCK_WAIT_MS = 30_000;
 const LOCK_POLL_MS = 20;
 /** A lock this old was left by a process that died: an update takes milliseconds. */
 const LOCK_STALE_MS = 20_000;
+/** An unfinished blob nothing was added to for so long belongs to a process that died: tries and pauses take minutes. */
+const UNFINISHED_STALE_MS = 15 * 60_000;
 
 const Entry = Type.Object({
   mediaType: Type.String({ minLength: 1, maxLength: 255 }),
@@ -176,5 +178,16 @@ export async function updateEntries(
   await locked(dir, signal, async () => {
     const index = await readIndex(dir);
     await writeJson(join(dir, INDEX_FILE), { ...index, manifests: change(index.manifests) });
+    await removeUnfinished(join(dir, 'blobs'));
   });
+}
+
+/** What a killed copy had begun would be carried along for ever. */
+async function removeUnfinished(blobs: string): Promise<void> {
+  for (const name of await readdir(blobs, { recursive: true })) {
+    if (!basename(name).startsWith(UNFINISHED)) continue;
+    const path = join(blobs, name);
+    const info = await stat(path).catch(() => undefined);
+    if (info !== undefined && Date.now() - info.mtimeMs > UNFINISHED_STALE_MS) await rm(path, { force: true });
+  }
 }

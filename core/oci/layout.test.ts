@@ -115,6 +115,16 @@ describe('an OCI image layout', () => {
     expect(await layout.tags(repository, signal)).toEqual(['1.0', '2.0']);
   });
 
+  it('removes what a process that died had begun, and nothing a living one writes', async () => {
+    const { dir, pushManifest } = await start();
+    await pushManifest('1.0');
+    const blobs = join(dir, 'blobs', 'sha256');
+    for (const name of ['.tmp-dead', '.tmp-living']) await writeFile(join(blobs, name), 'half');
+    await utimes(join(blobs, '.tmp-dead'), new Date(Date.now() - 3_600_000), new Date(Date.now() - 3_600_000));
+    await pushManifest('2.0');
+    expect((await readdir(blobs)).filter((name) => name.startsWith('.tmp-'))).toEqual(['.tmp-living']);
+  });
+
   it('waits for a lock no longer than its caller does', async () => {
     const { dir, pushManifest, layout } = await start();
     await pushManifest('1.0');
