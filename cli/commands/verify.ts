@@ -53,6 +53,9 @@ async function cosignTrust(flags: VerifyFlags, env: Context['env']): Promise<Cos
   const identities = identitiesOf(flags);
   if (keys.length === 0 && identities.length === 0) return undefined;
   const file = flags.trustedRoot ?? env['PLUMBLINE_SIGSTORE_TRUSTED_ROOT'] ?? '';
+  if (file === '' && (identities.length > 0 || flags.requireLog === true)) {
+    throw usage('identities and --require-log need the root of a Sigstore: give --trusted-root trusted_root.json');
+  }
   const trustedRoot = file === '' ? undefined : parseTrustedRoot(await readTextFile(file, '--trusted-root'), file);
   return { keys, identities, trustedRoot, requireLog: flags.requireLog === true };
 }
