@@ -159,6 +159,8 @@ describe('Basic authentication', () => {
     expect(registry.seen.map((seen) => seen.authorization)).toEqual([undefined, basic, basic]);
     const wrong = client.withCredentials({ username: 'alice', password: 'x' }).resolve(repository, 'b', signal);
     await expect(wrong).rejects.toMatchObject({ kind: 'stalled', reason: 'SourceUnauthorized' });
+    const none = clientFor([registry]).resolve(repository, 'b', signal);
+    await expect(none).rejects.toThrow('none are set for exactly this host and port; see spec.source.credentials');
   });
 });
 

@@ -97,7 +97,8 @@ function unauthorizedMessage(challenge: Challenge | undefined, context: AuthCont
   const where = `${context.host} (${context.scope})`;
   const { credentials } = context;
   if (challenge === undefined) return `${where} asks for a kind of authentication that is not supported`;
-  if (credentials === undefined) return `${where} asks for credentials and none are set; see spec.source.credentials`;
+  if (credentials === undefined)
+    return `${where} asks for credentials and none are set for exactly this host and port; see spec.source.credentials`;
   if (challenge.scheme === 'basic' && !('password' in credentials)) {
     return `${where} asks for a user and a password, the credentials hold a token; check the secret of spec.source.credentials`;
   }
