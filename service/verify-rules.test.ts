@@ -65,3 +65,9 @@ describe('a policy that would let in more than its author thinks, or nobody', ()
     expect(paths(policy)).toEqual(expected);
   });
 });
+
+it('names the setting of a pattern that is none once', () => {
+  const policy = { cosign: { identities: [{ issuer, subjectPattern: '(' }] } };
+  const [error] = verifyErrors('verify', policy);
+  expect(error?.message).toMatch(/^is no RE2 pattern: /);
+});

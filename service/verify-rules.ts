@@ -13,7 +13,9 @@ export function refusals(path: string, parse: (path: string) => unknown): SpecEr
     parse(path);
     return [];
   } catch (error) {
-    return [{ path, message: asReconcileError(error).message }];
+    const { message } = asReconcileError(error);
+    // Most parsers begin with the name of the setting, which is told of as the path already.
+    return [{ path, message: message.startsWith(`${path} `) ? message.slice(path.length + 1) : message }];
   }
 }
 
