@@ -22,7 +22,11 @@ async function main(): Promise<void> {
   const config = loadConfig(process.env);
   const toolchain = await ensureToolchain(config);
   const servers = await connectEmbedded(config);
-  const worker = await buildWorker(config, toolchain, servers, process.env);
+  const worker = await buildWorker(config, toolchain, servers, process.env).catch(async (error: unknown) => {
+    // They outlive this process, and nobody else would stop them.
+    await servers.release();
+    throw error;
+  });
   const { deps } = worker;
   const tenant = deps.identity.tenant;
   // A dead worker's job is handed on when its lease ends, not a minute later.
