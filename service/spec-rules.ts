@@ -85,7 +85,6 @@ export function secretUses(spec: StackSpec): SecretUse[] {
     ['source/credentials', spec.source.credentials],
     ['credentials/plan', spec.credentials?.plan],
     ['credentials/apply', spec.credentials?.apply],
-    ['evidence/key', spec.evidence?.key],
   ];
   const uses = whole.flatMap(([path, secret]) =>
     secret === undefined ? [] : [{ path: `spec/${path}`, secret, key: undefined }],
@@ -95,6 +94,8 @@ export function secretUses(spec: StackSpec): SecretUse[] {
     secret: ref.secret,
     key: ref.key,
   }));
+  const { evidence } = spec;
+  if (evidence !== undefined) keyed.push({ path: 'spec/evidence/key', secret: evidence.key, key: 'cosign.key' });
   const trusted = policySecrets(spec.source.verify).map((secret) => ({
     path: 'spec/source/verify',
     secret,

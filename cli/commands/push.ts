@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { parseReference, type Reference } from '#core/domain/reference.ts';
@@ -18,6 +19,8 @@ interface PushFlags extends RegistryFlags {
   git: boolean;
 }
 
+/** As the engine names the folders of plugins. */
+const PLUGIN = /^(resource|analyzer|language|converter|tool)-[a-z0-9-]+-v[0-9]/;
 const PLATFORM = /^([a-z0-9]+\/[a-z0-9]+)=(.+)$/;
 
 /** The tag something is to get. @throws CliError usage: none, or a digest */
@@ -37,9 +40,18 @@ export function annotationsOf(texts: readonly string[]): Record<string, string> 
   return Object.fromEntries(pairs);
 }
 
-/** `linux/arm64=DIR`, or `DIR` for the platform this runs on. */
-function pluginFolder(text: string): PartFolder {
+/**
+ * `linux/arm64=DIR`, or `DIR` for the platform this runs on.
+ * @throws CliError usage for a folder that is not laid out as $PULUMI_HOME/plugins: its runs would only stall
+ */
+async function pluginFolder(text: string): Promise<PartFolder> {
   const [, platform = ownPlatform(), dir = text] = PLATFORM.exec(text) ?? [];
+  const names = await readdir(dir).catch(() => {
+    throw usage(`--with-plugins: ${dir} is no folder that can be read`);
+  });
+  if (!names.some((name) => PLUGIN.test(name))) {
+    throw usage(`--with-plugins: ${dir} holds no plugin; name a folder with resource-<name>-v<version> in it`);
+  }
   return { part: 'plugins', dir, platform };
 }
 
@@ -48,7 +60,7 @@ async function partsOf(dir: string, flags: PushFlags): Promise<PartFolder[]> {
   const platform = installed?.isPlatformBound === true ? ownPlatform() : undefined;
   return [
     ...(installed === undefined ? [] : [{ part: 'dependencies', dir: installed.dir, platform } as const]),
-    ...(flags.withPlugins ?? []).map(pluginFolder),
+    ...(await Promise.all((flags.withPlugins ?? []).map(pluginFolder))),
     ...(flags.withPolicies === undefined ? [] : [{ part: 'policy', dir: flags.withPolicies } as const]),
   ];
 }

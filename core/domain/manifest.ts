@@ -25,7 +25,10 @@ export const SourceRef = Type.Object(
     digest: Type.Optional(Digest),
     prerelease: Type.Optional(Type.Boolean({ description: 'whether a range also takes prereleases it does not name' })),
     filter: Type.Optional(
-      Type.String({ maxLength: 256, description: 'RE2 pattern; only tags that match are ordered by semver' }),
+      Type.String({
+        maxLength: 256,
+        description: 'RE2 pattern; only tags in which it is found are ordered by semver (anchor it with ^ and $)',
+      }),
     ),
   },
   { ...closed, description: 'digest > semver > tag; `latest` when empty' },

@@ -127,11 +127,12 @@ describe('plumb push', () => {
   });
 
   it.each([
-    ['dependencies that are not installed', ['--with-dependencies'], 'has no node_modules folder'],
-    ['a folder of plugins that is not there', ['--with-plugins', 'linux/arm64=/nowhere'], '/nowhere is no folder'],
-  ])('refuses %s', async (_, flags, message) => {
+    ['dependencies that are not installed', ['--with-dependencies'], 1, 'has no node_modules folder'],
+    ['a folder of plugins that is not there', ['--with-plugins', 'linux/arm64=/nowhere'], 2, '/nowhere is no folder'],
+    ['a folder of plugins without one', ['--with-plugins', import.meta.dirname], 2, 'resource-<name>-v<version>'],
+  ])('refuses %s', async (_, flags, code, message) => {
     const failed = await plumb('push', dir, `${tag}:1.0.0`, '--plain-http', ...flags);
-    expect(failed.code).toBe(1);
+    expect(failed.code).toBe(code);
     expect(failed.error).toContain(message);
   });
 });

@@ -51,7 +51,7 @@ function outcomeOfWait(stack: StackRow, { state, message, nextAt }: Verification
   if (nextAt !== null) {
     return { type: 'failed', kind: 'waiting', reason, message: `waits for a signature: ${message}` };
   }
-  const todo = state === 'unset' ? '' : '; sign it, push a signed one, or correct spec.source.verify';
+  const todo = state === 'refused' ? '; sign it, push a signed one, or correct spec.source.verify' : '';
   return { type: 'failed', kind: 'stalled', reason, message: `${revision} is not run: ${message}${todo}` };
 }
 
