@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { stalled, transient } from '#core/domain/errors.ts';
+import { stalled } from '#core/domain/errors.ts';
 import { digestOf } from '#core/domain/plan.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import type { AttestationPolicy, CosignPolicy, NotationPolicy, VerifyPolicy } from '#core/domain/verify-policy.ts';
@@ -15,6 +15,7 @@ import { keepSigners, knownSigners } from '#core/store/verifications.ts';
 import type { WorkerDeps } from './deps.ts';
 import { readSecret } from './secrets.ts';
 import { sourceRegistry } from './steps/resolve.ts';
+import { within } from './within.ts';
 
 /** What is believed about a digest, without its history of attempts. */
 export type Verified = Pick<Verification, 'state' | 'message' | 'signers' | 'trustKey'>;
@@ -149,18 +150,9 @@ export async function checkSignatures(
   signal: AbortSignal,
   limitMs = CHECK_MS,
 ): Promise<Verified> {
-  const limit = AbortSignal.timeout(limitMs);
-  try {
-    return await check(deps, suspect, AbortSignal.any([signal, limit]));
-  } catch (error) {
-    if (signal.aborted || error !== limit.reason) throw error;
-    const { host, name } = parseRepository(suspect.spec.source.repository);
-    throw transient(
-      'SourceUnreachable',
-      `${host}/${name}@${suspect.digest}: what is attached could not be read within ${limitMs / 1000} s; see whether the registry is slow, or much is attached`,
-      error,
-    );
-  }
+  const { host, name } = parseRepository(suspect.spec.source.repository);
+  const tooSlow = `${host}/${name}@${suspect.digest}: what is attached could not be read within ${limitMs / 1000} s; see whether the registry is slow, or much is attached`;
+  return await within(limitMs, signal, tooSlow, (limited) => check(deps, suspect, limited));
 }
 
 async function check(deps: WorkerDeps, suspect: Suspect, signal: AbortSignal): Promise<Verified> {

@@ -18,6 +18,7 @@ import type { StackRow } from '#core/store/stacks.ts';
 import { getTenant } from '#core/store/tenants.ts';
 import type { WorkerDeps } from '../deps.ts';
 import { runLog } from '../log.ts';
+import { within } from '../within.ts';
 import { sourceRegistry } from './resolve.ts';
 
 /** A run's private folder: the program in place, nothing else of ours. */
@@ -29,6 +30,9 @@ export interface Workspace {
   dependencies: string;
   readOnlyDirs: string[];
 }
+
+/** All layers together; 256 MiB in this time are 1.2 Mbit/s. */
+const FETCH_MS = 30 * 60_000;
 
 /**
  * Pulls the run's artifact into the cache, by digest, and returns what it was unpacked to. Whoever runs a program from it
@@ -44,19 +48,23 @@ export async function fetchProgram(
   const { layerSelector, imagePath, ignore } = source;
   const registry = await sourceRegistry(deps, run, signal);
   const tenant = await getTenant(deps.db, stack.tenant);
-  return await deps.artifacts.fetchArtifact({
-    tenant: stack.tenant,
-    client: registry,
-    repository: parseRepository(source.repository),
-    digest: run.digest,
-    selection: {
-      ...(layerSelector === undefined ? {} : { layerSelector }),
-      ...(imagePath === undefined ? {} : { imagePath }),
-      ...(ignore === undefined ? {} : { ignore }),
-    },
-    limits: tenantLimits(tenant?.spec.artifacts ?? {}),
-    signal,
-  });
+  const repository = parseRepository(source.repository);
+  const tooSlow = `${repository.host}/${repository.name}@${run.digest} was not here within ${FETCH_MS / 60_000} min; see whether the registry is slow`;
+  return await within(FETCH_MS, signal, tooSlow, (limited) =>
+    deps.artifacts.fetchArtifact({
+      tenant: stack.tenant,
+      client: registry,
+      repository,
+      digest: run.digest,
+      selection: {
+        ...(layerSelector === undefined ? {} : { layerSelector }),
+        ...(imagePath === undefined ? {} : { imagePath }),
+        ...(ignore === undefined ? {} : { ignore }),
+      },
+      limits: tenantLimits(tenant?.spec.artifacts ?? {}),
+      signal: limited,
+    }),
+  );
 }
 
 /**
