@@ -1,17 +1,8 @@
+import { syncDirectory } from '#core/sync-directory.ts';
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { hasCode } from './errors.ts';
-
-/** Flushes a folder's entries to disk: without it a rename can be lost in a power cut. */
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
 
 /** Makes a folder and its parents, each durable in its parent. */
 export async function ensureDirectory(path: string): Promise<void> {

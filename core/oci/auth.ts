@@ -1,3 +1,4 @@
+import { unlessAborted } from '#core/unless-aborted.ts';
 import { createHash } from 'node:crypto';
 import { stalled } from '#core/domain/errors.ts';
 import { covers, formatScopes, mergeScopes, parseScopes, type Scopes } from './auth-scopes.ts';
@@ -39,17 +40,6 @@ export interface Authenticator {
 function keyOf({ host, credentials }: AuthContext): string {
   const identity = createHash('sha256').update(JSON.stringify(credentials ?? {}));
   return JSON.stringify([host, identity.digest('base64')]);
-}
-
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
 
 /** Good for everything until it is refused. */

@@ -46,7 +46,8 @@ export interface RegistrySettings {
 
 export const NO_REGISTRY_SETTINGS: RegistrySettings = { entries: new Map(), allowed: [], proxies: { noProxy: [] } };
 
-const NO_ENTRY: RegistryEntry = {
+/** A host of which nothing is said. */
+export const NO_ENTRY: RegistryEntry = {
   mirrors: [],
   mirrorTags: false,
   plainHttp: false,

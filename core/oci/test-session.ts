@@ -2,7 +2,13 @@ import { onTestFinished } from 'vitest';
 import { createAuthenticator } from './auth.ts';
 import { createHttp, DEFAULT_TIMEOUTS, type HttpTimeouts } from './http.ts';
 import { createMirrors } from './mirrors.ts';
-import { NO_REGISTRY_SETTINGS, plainHttpHosts, type RegistryEntry, type RegistrySettings } from './registries.ts';
+import {
+  NO_ENTRY,
+  NO_REGISTRY_SETTINGS,
+  plainHttpHosts,
+  type RegistryEntry,
+  type RegistrySettings,
+} from './registries.ts';
 import { createSession, type Session, type SessionOptions, type SessionRequest } from './session.ts';
 import type { TestServer } from './test-server.ts';
 
@@ -15,19 +21,11 @@ export interface TestSessionOptions extends Partial<Pick<SessionOptions, 'creden
   attempts?: number;
 }
 
-const ENTRY: RegistryEntry = {
-  mirrors: [],
-  mirrorTags: false,
-  plainHttp: false,
-  tls: {},
-  proxy: undefined,
-  privateHosts: [],
-  timeouts: {},
-};
-
 /** A session over connections of its own, closed when the test ends. */
 export function startTestSession(options: TestSessionOptions): Session {
-  const entries = Object.entries(options.entries ?? {}).map(([host, entry]) => [host, { ...ENTRY, ...entry }] as const);
+  const entries = Object.entries(options.entries ?? {}).map(
+    ([host, entry]) => [host, { ...NO_ENTRY, ...entry }] as const,
+  );
   const settings = { ...NO_REGISTRY_SETTINGS, ...options.settings, entries: new Map(entries) };
   const plain = [...(options.plain ?? []).map(({ host }) => host), ...plainHttpHosts(settings)];
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };

@@ -57,16 +57,3 @@ export function unreachable(cloud: string, { host }: Ask, error: unknown): Recon
     `${cloud} could not be asked for credentials for ${host} (${saidBy(error)}); it is tried again`,
   );
 }
-
-/** Ends with the promise or the signal, whichever is first: SDKs do not let every step be aborted. */
-export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
-}

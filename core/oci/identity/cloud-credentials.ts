@@ -1,6 +1,7 @@
+import { unlessAborted } from '#core/unless-aborted.ts';
 import { ReconcileError, transient, unreachable as impossible } from '#core/domain/errors.ts';
 import type { Cloud } from '#core/domain/manifest.ts';
-import { unlessAborted, unreachable, type Ask, type CloudCredentials, type CloudEndpoints } from './ask.ts';
+import { unreachable, type Ask, type CloudCredentials, type CloudEndpoints } from './ask.ts';
 import { askAws } from './aws.ts';
 import { askAzure } from './azure.ts';
 import { readCloudHost, type CloudHost } from './cloud-host.ts';
