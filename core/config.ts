@@ -55,7 +55,45 @@ export const ConfigSchema = Type.Object({
   }),
   PLUMBLINE_WORKER_TENANT: Type.String({
     default: 'default',
-    description: 'The one tenant this worker serves: programs of two tenants never share a worker.',
+    description:
+      'The tenant this worker serves. Several, comma-separated, only with PLUMBLINE_ISOLATION=namespaces and PLUMBLINE_NETWORK=filtered.',
+  }),
+  PLUMBLINE_NETWORK: Type.Unsafe<'host' | 'filtered'>({
+    type: 'string',
+    enum: ['host', 'filtered'],
+    default: 'host',
+    description:
+      'Network of runs. `host`: that of the worker, with everything it can reach. `filtered`: a namespace of their own, out of which leads a proxy with an allow-list. See docs/isolation.md.',
+  }),
+  PLUMBLINE_EGRESS_ALLOW: Type.String({
+    default: '',
+    description: 'Comma-separated `host[:port]` or `*.example.com[:port]` that every filtered run may reach.',
+  }),
+  PLUMBLINE_RUN_MEMORY_MB: positive('Memory of all processes of a run together, in MiB.', 4096),
+  PLUMBLINE_RUN_PROCESSES: positive('Processes of a run at once.', 1024),
+  PLUMBLINE_RUN_FILE_MB: positive('Largest file a run may write, in MiB.', 2048),
+  PLUMBLINE_PUBLIC_URL: Type.String({
+    default: '',
+    description: 'URL under which clouds reach the service (issuer of identity tokens). Empty: no tokens are minted.',
+  }),
+  PLUMBLINE_SERVICE_URL: Type.String({
+    default: '',
+    description:
+      'URL under which a worker reaches the service, for identity tokens. Empty: `http://PLUMBLINE_LISTEN_HOST:PLUMBLINE_LISTEN_PORT`.',
+  }),
+  PLUMBLINE_OIDC_KEYS: Type.String({
+    default: '',
+    description:
+      'Folder of the keys that sign identity tokens, or `awskms://…` of one. Empty: `oidc-keys` beside the master key.',
+  }),
+  PLUMBLINE_SECRET_FILES: Type.String({
+    default: '',
+    description: 'Folder that Secrets with `external.store: file` may read, one sub-folder a tenant. Empty: none.',
+  }),
+  PLUMBLINE_SECRET_VARIABLES: Type.String({
+    default: '',
+    description:
+      'Prefix of the variables of the worker that Secrets with `external.store: environment` may read, followed by the tenant in capitals and `_`. Empty: none.',
   }),
   PLUMBLINE_WORKER_CONCURRENCY: positive('Stacks a worker reconciles at once.', 2),
   PLUMBLINE_DRIFT_CONCURRENCY: positive('Drift checks a worker makes at once, apart from real runs.', 1),

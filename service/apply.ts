@@ -59,10 +59,11 @@ async function applyTenant({ deps, trx, principal }: Applying, { metadata, spec 
 }
 
 async function applySecret(at: Applying, tenant: string, { metadata: { name }, spec }: SecretManifest) {
+  const { data = {} } = spec;
   const before = await openSecret({ ...at.deps, db: at.trx }, tenant, name);
-  if (before !== undefined && canonicalJson(before) === canonicalJson(spec.data)) return 'unchanged';
-  for (const value of Object.values(spec.data)) at.deps.scrubber.register(value);
-  const sealed = sealSecret(at.deps.masterKey, tenant, name, spec.data);
+  if (before !== undefined && canonicalJson(before) === canonicalJson(data)) return 'unchanged';
+  for (const value of Object.values(data)) at.deps.scrubber.register(value);
+  const sealed = sealSecret(at.deps.masterKey, tenant, name, data);
   const { stackIds } = await putSecret(at.trx, { tenant, name, sealed, by: at.by });
   for (const stackId of stackIds) at.touched.set(stackId, { tenant, stackId });
   return before === undefined ? 'created' : 'changed';

@@ -1,3 +1,4 @@
+import { secretOf } from '#core/domain/credential.ts';
 import semver from 'semver';
 import { parseDuration } from '#core/domain/duration.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
@@ -83,8 +84,8 @@ export interface SecretUse {
 export function secretUses(spec: StackSpec): SecretUse[] {
   const whole: [string, string | undefined][] = [
     ['source/credentials', spec.source.credentials],
-    ['credentials/plan', spec.credentials?.plan],
-    ['credentials/apply', spec.credentials?.apply],
+    ['credentials/plan', secretOf(spec.credentials?.plan)],
+    ['credentials/apply', secretOf(spec.credentials?.apply)],
   ];
   const uses = whole.flatMap(([path, secret]) =>
     secret === undefined ? [] : [{ path: `spec/${path}`, secret, key: undefined }],

@@ -1,3 +1,4 @@
+import { credentialSecrets } from '#core/domain/credential.ts';
 import type { Kysely } from 'kysely';
 import type { Snapshot } from '#core/domain/decide.ts';
 import { digestOf } from '#core/domain/plan.ts';
@@ -16,8 +17,7 @@ import { currentTrust } from './trust.ts';
 /** Names of the secrets a spec uses: a new version of one of them is a new desired state. */
 export function secretNames(spec: StackSpec): string[] {
   const named = Object.values(spec.pulumi.secrets ?? {}).map((ref) => ref.secret);
-  const { plan, apply } = spec.credentials ?? {};
-  return [...new Set([...named, ...[plan, apply].filter((name) => name !== undefined)])].sort();
+  return [...new Set([...named, ...credentialSecrets(spec)])].sort();
 }
 
 /** Reads everything `decide` looks at. @throws when the stack is gone. */

@@ -129,6 +129,7 @@ function decideLive(snapshot: Snapshot, run: LiveRun): Action {
     case 'approved':
       return { type: 'apply', runId: run.id };
     case 'awaiting_approval':
+    case 'policy_failed':
       return decideWaiting(snapshot, run);
     case 'planned':
     case 'applied':

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Binding } from './manifest.ts';
 import type { Operation } from './run.ts';
 
 /** Operations of the engine on one resource, as `apitype.OpType` names them; unknown ones are kept as they come. */
@@ -48,6 +49,33 @@ export interface ResourceChange {
 /** How many resources get which operation. */
 export type ChangeSummary = Record<string, number>;
 
+/** One word of a policy pack about a resource, or about the whole stack. */
+export interface PolicyViolation {
+  pack: string;
+  policy: string;
+  level: 'advisory' | 'mandatory' | 'remediate' | 'disabled';
+  /** Absent for a policy on the whole stack. */
+  urn?: string;
+  /** Scrubbed. */
+  message: string;
+}
+
+/** A change a pack made to a resource's inputs; secrets are masked. */
+export interface PolicyRemediation {
+  pack: string;
+  policy: string;
+  urn: string;
+  before?: unknown;
+  after?: unknown;
+}
+
+/** What the policy packs said about a plan. */
+export interface PolicyReport {
+  packs: { name: string; version: string; digest: string }[];
+  violations: PolicyViolation[];
+  remediations: PolicyRemediation[];
+}
+
 /** The frozen address of a state. */
 export interface StateIdentity {
   backend: string;
@@ -80,6 +108,12 @@ export interface BoundDocument {
   settings: string;
   config: Record<string, string>;
   environment: Record<string, string>;
+  /** What of an approval holds: the update plan, or operations and property paths only. */
+  binding?: Binding;
+  /** Who each identity is for the cloud, where that can be known: `aws 123456789012 arn:… eu-central-1`. */
+  principals?: Record<string, string>;
+  /** Packs by name and digest, and what they said. */
+  policies?: { packs: Record<string, string>; results: string; overridden: string[] };
   /** Which named secrets the run used: name → version. */
   credentials: Record<string, string>;
   versions: Record<string, string>;

@@ -1,5 +1,5 @@
 /** What a run attempts on a stack. */
-export const OPERATIONS = ['update', 'rollback', 'drift'] as const;
+export const OPERATIONS = ['update', 'rollback', 'destroy', 'drift', 'exec'] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
 /** Why a run was made. */
@@ -13,6 +13,7 @@ export const RUN_STATES = [
   'fetching',
   'planning',
   'planned',
+  'policy_failed',
   'awaiting_approval',
   'approved',
   'applying',
@@ -32,7 +33,18 @@ export const TRANSITIONS = {
   pending: ['verifying', 'superseded', 'canceled', 'errored'],
   verifying: ['fetching', 'superseded', 'canceled', 'errored'],
   fetching: ['planning', 'superseded', 'canceled', 'errored'],
-  planning: ['planned', 'awaiting_approval', 'approved', 'superseded', 'canceled', 'errored'],
+  planning: ['planned', 'policy_failed', 'awaiting_approval', 'approved', 'superseded', 'canceled', 'errored'],
+  // A person overrides what the policies say: the plan is made again with that on record.
+  policy_failed: [
+    'planning',
+    'awaiting_approval',
+    'discarded',
+    'expired',
+    'stale',
+    'superseded',
+    'canceled',
+    'errored',
+  ],
   awaiting_approval: ['approved', 'discarded', 'expired', 'stale', 'superseded', 'canceled'],
   approved: ['applying', 'stale', 'superseded', 'canceled', 'errored'],
   applying: ['applied', 'stale', 'interrupting', 'errored'],

@@ -56,6 +56,8 @@ export function outcomeOf(state: RunState, detail: string): Outcome | undefined 
     case 'applying':
     case 'interrupting':
       return { type: 'progress', reason: 'Progressing', message: detail };
+    case 'policy_failed':
+      return { type: 'failed', kind: 'stalled', reason: 'PolicyViolated', message: detail };
     case 'awaiting_approval':
       return { type: 'progress', reason: 'AwaitingApproval', message: detail };
     case 'stale':

@@ -80,7 +80,7 @@ export const ChangeView = Type.Object({
 });
 
 export const ApprovalView = Type.Object({
-  decision: oneOf(['approved', 'discarded']),
+  decision: oneOf(['approved', 'discarded', 'overridden']),
   planDigest: Type.String(),
   actor: Type.String(),
   comment: Type.String(),

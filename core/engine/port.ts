@@ -1,4 +1,4 @@
-import type { ChangeSummary, ResourceChange, StateIdentity } from '../domain/plan.ts';
+import type { ChangeSummary, PolicyReport, ResourceChange, StateIdentity } from '../domain/plan.ts';
 import type { DriftKind, PendingAnswer, PendingOperation } from '../store/schema.ts';
 
 /** One config value; a secret one is encrypted before it is written to the settings file. */
@@ -20,6 +20,46 @@ export interface GuardHooks {
   remainingMs(): number;
 }
 
+/** Of all processes of a run together. */
+export interface ProcessLimits {
+  memoryBytes: number;
+  processes: number;
+  /** Largest file it may write. */
+  fileBytes: number;
+}
+
+/** What a run may reach: everything the worker can (`host`), or what the list names, through a proxy (`filtered`). */
+export interface RunNetwork {
+  mode: 'host' | 'filtered';
+  /** `host[:port]` or `*.example.com[:port]`. */
+  egress: string[];
+  /** The cloud's metadata address. */
+  metadata: boolean;
+}
+
+/** A policy pack that lies ready in a folder the sandbox shows. */
+export interface PolicyPack {
+  name: string;
+  dir: string;
+  /** sha256 of the artifact, or of the folder's content. */
+  digest: string;
+  /** Policy name → level and settings, as `--policy-pack-config` takes it. */
+  config: Record<string, unknown>;
+}
+
+/** What the state's secrets are encrypted with. */
+export interface StateSecrets {
+  encryptionSalt: string;
+  /** URL of the provider; absent: the passphrase. */
+  provider?: string;
+  /** The provider's own encryption of the state's key. */
+  encryptedKey?: string;
+  /** ESC environments. */
+  environments?: string[];
+  /** Secret config values the provider has encrypted already, by config key. */
+  ciphertexts?: Record<string, string>;
+}
+
 /** Everything one engine operation needs. The engine never reads the database. */
 export interface EngineRequest {
   tenant: string;
@@ -32,12 +72,17 @@ export interface EngineRequest {
   /** Host folders the sandbox shows read-only besides the toolchain (dependency cache). */
   readOnlyDirs: string[];
   identity: StateIdentity;
-  settings: { encryptionSalt: string };
+  settings: StateSecrets;
   passphrase: string;
   config: Record<string, ConfigValue>;
   /** Spec environment and the credentials of this phase; nothing of the worker's own. */
   environment: Record<string, string>;
   targets: string[];
+  policyPacks?: PolicyPack[];
+  /** Dead runs of this stack, whose locks may be removed. */
+  deadRunIds?: string[];
+  limits?: ProcessLimits;
+  network?: RunNetwork;
   timeoutMs: number;
   signal: AbortSignal;
   guard: GuardHooks;
@@ -54,6 +99,7 @@ export interface PreviewResult {
   planHash: string;
   /** Paths `urn#path` unknown at plan time. */
   unknowns: string[];
+  policies?: PolicyReport;
 }
 
 export interface ApplyRequest extends EngineRequest {

@@ -9,6 +9,9 @@ import type { EngineVersions } from './port.ts';
 
 const execute = promisify(execFile);
 const HOST_DIR = join(import.meta.dirname, 'host');
+/** Below the engine's folder, where the engine itself does not look; toolchain/launchers.ts fills it. */
+const FORWARDED_HOSTS = 'hosts';
+const HOST_PREFIX = 'pulumi-language-';
 const TIMEOUT_MS = 20_000;
 
 async function printedBy(command: string, argument: string): Promise<string> {
@@ -28,26 +31,28 @@ async function hashFiles(folder: string): Promise<string> {
   return `sha256:${hash.digest('hex')}`;
 }
 
-async function hashFile(path: string): Promise<string | undefined> {
-  try {
-    return `sha256:${createHash('sha256')
-      .update(await readFile(path))
-      .digest('hex')}`;
-  } catch {
-    return undefined;
+/** The real language hosts behind our forwarding one: `yaml` → its hash. They say no version that could be trusted. */
+async function hostVersions(engineDir: string): Promise<[string, string][]> {
+  const folder = join(engineDir, FORWARDED_HOSTS);
+  const names = await readdir(folder).catch(() => []);
+  const versions: [string, string][] = [];
+  for (const name of names.filter((file) => file.startsWith(HOST_PREFIX)).sort()) {
+    const hash = createHash('sha256').update(await readFile(join(folder, name)));
+    versions.push([name.slice(HOST_PREFIX.length), `sha256:${hash.digest('hex')}`]);
   }
+  return versions;
 }
 
 /** Versions of what is the same for every program: engine, Node.js and language hosts. Asked once a process. */
 export async function installedVersions(engineDir: string, nodePath: string): Promise<EngineVersions> {
   try {
-    const [engine, node, host, yaml] = await Promise.all([
+    const [engine, node, host, others] = await Promise.all([
       printedBy(join(engineDir, 'pulumi'), 'version'),
       printedBy(nodePath, '--version'),
       hashFiles(HOST_DIR),
-      hashFile(join(engineDir, 'pulumi-language-yaml')),
+      hostVersions(engineDir),
     ]);
-    return { engine, node, host, ...(yaml === undefined ? {} : { yaml }) };
+    return { ...Object.fromEntries(others), engine, node, host };
   } catch (cause) {
     throw stalled(
       'EngineMismatch',

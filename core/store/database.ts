@@ -4,6 +4,7 @@ import pg from 'pg';
 import * as initial from './migrations/0001-initial.ts';
 import * as verification from './migrations/0002-verification.ts';
 import * as sourceTags from './migrations/0003-source-tags.ts';
+import * as exactRuns from './migrations/0004-exact-runs.ts';
 import type { Schema } from './schema.ts';
 import { storablePlugin } from './storable.ts';
 
@@ -52,6 +53,7 @@ const MIGRATIONS = {
   '0001-initial': initial,
   '0002-verification': verification,
   '0003-source-tags': sourceTags,
+  '0004-exact-runs': exactRuns,
 };
 
 /** Brings the tables up to date. Safe to call from several processes at once: they wait for each other. */

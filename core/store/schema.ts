@@ -1,7 +1,7 @@
 import type { ColumnType, Generated, JSONColumnType } from 'kysely';
 import type { Condition } from '../domain/condition.ts';
-import type { ReceiverType, Role, StackSpec, TenantSpec } from '../domain/manifest.ts';
-import type { BoundDocument, ChangeSummary, ResourceChange, StateIdentity } from '../domain/plan.ts';
+import type { ExternalSecret, ReceiverType, Role, StackSpec, TenantSpec } from '../domain/manifest.ts';
+import type { BoundDocument, ChangeSummary, PolicyReport, ResourceChange, StateIdentity } from '../domain/plan.ts';
 import type { Reason } from '../domain/reason.ts';
 import type { Operation, RunState, Trigger } from '../domain/run.ts';
 import type { Signer, Verification } from '../domain/verification.ts';
@@ -36,8 +36,10 @@ export interface SecretsTable {
   name: string;
   /** Grows by one with every change. */
   version: Generated<number>;
-  /** Sealed JSON record of key → value. */
+  /** Sealed JSON record of key → value; of an external one an empty record. */
   sealed: Buffer;
+  /** Where the values are read instead, at every run. */
+  external: NullableJson<ExternalSecret>;
   updated_at: DefaultNow;
 }
 
@@ -77,6 +79,14 @@ export interface DeliveriesTable {
 /** Sealed things the worker keeps for a stack between runs. */
 export interface StackSettings {
   encryptionSalt?: string;
+}
+
+/** Of a provider other than our own passphrase. Nothing in it opens anything without the provider. */
+export interface SecretsProviderRecord {
+  url?: string;
+  encryptedKey?: string;
+  /** Config key → HMAC of the value and what the engine encrypted it to. */
+  ciphertexts?: Record<string, { of: string; text: string }>;
 }
 
 export interface StacksTable {
@@ -129,6 +139,18 @@ export interface StacksTable {
   /** The last apply was cut off: a writing refresh comes before the next plan. */
   refresh_needed: Generated<boolean>;
   settings: Json<StackSettings>;
+  /** Who asked for everything the stack made to be destroyed; cleared when that run is made. */
+  destroy_requested_by: Nullable<string>;
+  /** Since when nothing of the stack is left, by a destroy. */
+  destroyed_at: NullableTimestamp;
+  /** The checkpoint a person accepted though something else wrote it (`StateMovedOutside`). */
+  accepted_checkpoint: Nullable<string>;
+  /** Who let the state's identity change (`plumb rebind`); cleared by the next plan. */
+  rebind_by: Nullable<string>;
+  /** What the provider of the state's secrets needs again: the encrypted key, and ciphertexts it made. */
+  secrets_provider: JSONColumnType<SecretsProviderRecord, string | undefined, string>;
+  /** Cloud principal, account and region of the last apply. */
+  applied_principal: Nullable<string>;
   /** Sealed passphrase of the stack's secrets. */
   passphrase: Nullable<Buffer>;
   /** Operations an interrupted run left, waiting for `plumb pending`. */
@@ -200,6 +222,12 @@ export interface RunsTable {
   /** The spec the run is made from; a heal or drift check uses that of the applied run, not a newer one that waits. */
   spec: Json<StackSpec>;
   targets: Json<string[]>;
+  /** Arguments of the engine, of a run with operation `exec`; they hold no secret. */
+  command: NullableJson<string[]>;
+  /** Why a person asked for it. */
+  comment: Generated<string>;
+  /** How the run was isolated, in words. */
+  isolation: Generated<string>;
   requested_by: string;
   plan_digest: Nullable<string>;
   summary: NullableJson<ChangeSummary>;
@@ -225,12 +253,14 @@ export interface PlansTable {
   plan_digest: string;
   bound: Json<BoundDocument>;
   changes: Json<ResourceChange[]>;
+  /** What the policy packs said; nothing unless it is set. */
+  policies: JSONColumnType<PolicyReport, string | undefined, string>;
   /** Sealed update-plan file. */
   bytes: Buffer;
   created_at: CreatedAt;
 }
 
-export const DECISIONS = ['approved', 'discarded'] as const;
+export const DECISIONS = ['approved', 'discarded', 'overridden'] as const;
 export type Decision = (typeof DECISIONS)[number];
 
 export interface ApprovalsTable {
@@ -244,7 +274,7 @@ export interface ApprovalsTable {
   created_at: CreatedAt;
 }
 
-export const DRIFT_KINDS = ['changed', 'missing', 'pending-change'] as const;
+export const DRIFT_KINDS = ['changed', 'missing', 'pending-change', 'state-moved'] as const;
 export type DriftKind = (typeof DRIFT_KINDS)[number];
 
 export interface DriftItemsTable {
@@ -257,6 +287,8 @@ export interface DriftItemsTable {
   kind: DriftKind;
   before: NullableJson<unknown>;
   after: NullableJson<unknown>;
+  /** Neither reported as drift nor healed until then, by `spec.drift.ignore`. */
+  ignored_until: NullableTimestamp;
   first_seen_at: DefaultNow;
   last_seen_at: DefaultNow;
 }

@@ -67,7 +67,7 @@ export async function getSecret(db: Queryable, tenant: string, name: string): Pr
 export async function listSecrets(db: Queryable, tenant: string): Promise<SecretInfo[]> {
   return await db
     .selectFrom('secrets')
-    .select(['tenant', 'name', 'version', 'updated_at'])
+    .select(['tenant', 'name', 'version', 'external', 'updated_at'])
     .where('tenant', '=', tenant)
     .orderBy('name')
     .execute();

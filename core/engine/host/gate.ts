@@ -5,6 +5,10 @@ export const GATE_VARIABLE = 'PLUMBLINE_GATE';
 
 /** An approval is checked against the database and the state in well under a second; a minute is a worker that is gone. */
 const GATE_TIMEOUT_MS = 60_000;
+
+/** Fails a `Run` that the gate refused; core/engine/failures.ts knows this text. */
+export const GATE_REFUSAL = 'Plumbline refused to run the program:';
+
 const MAX_ANSWER_BYTES = 256 * 1024;
 
 function parseAnswer(text: string): string[] {
@@ -42,4 +46,19 @@ export function askGate(path: string, timeoutMs = GATE_TIMEOUT_MS): Promise<stri
       }
     });
   });
+}
+
+/**
+ * Why the program may not run, or undefined when it may. The gate stands before the preview phase of an `up`: by then the
+ * engine holds the lock and nothing has changed. Only an apply has one.
+ */
+export async function gateRefusal(dryRun: boolean): Promise<string | undefined> {
+  const path = process.env[GATE_VARIABLE];
+  if (path === undefined || !dryRun) return undefined;
+  try {
+    const differences = await askGate(path);
+    return differences.length === 0 ? undefined : `${GATE_REFUSAL} ${differences.join('; ')}`;
+  } catch (error) {
+    return `${GATE_REFUSAL} the approval could not be checked: ${error instanceof Error ? error.message : String(error)}`;
+  }
 }

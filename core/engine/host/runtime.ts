@@ -12,7 +12,7 @@ import plugin from '@pulumi/pulumi/proto/plugin_pb.js';
 import type * as pluginTypes from '@pulumi/pulumi/proto/plugin_pb.js';
 import empty from 'google-protobuf/google/protobuf/empty_pb.js';
 import type { Empty } from 'google-protobuf/google/protobuf/empty_pb.js';
-import { askGate, GATE_VARIABLE } from './gate.ts';
+import { gateRefusal } from './gate.ts';
 import { requiredPackages } from './packages.ts';
 import { runProgram, type ProgramResult, type ProgramRun } from './run-program.ts';
 
@@ -21,9 +21,6 @@ export interface HostState {
   engineAddress: string;
   child: ChildProcess | undefined;
 }
-
-/** Fails a `Run` that the gate refused; core/engine/failures.ts knows this text. */
-export const GATE_REFUSAL = 'Plumbline refused to run the program:';
 
 function programRun(request: languageTypes.RunRequest, engineAddress: string): ProgramRun {
   const info = request.getInfo();
@@ -45,18 +42,6 @@ function programRun(request: languageTypes.RunRequest, engineAddress: string): P
     engineAddress,
     options: typeof options === 'object' && options !== null ? { ...options } : {},
   };
-}
-
-/** The gate stands before the preview phase of an `up`: by then the engine holds the lock and nothing has changed. */
-async function gateRefusal(dryRun: boolean): Promise<string | undefined> {
-  const path = process.env[GATE_VARIABLE];
-  if (path === undefined || !dryRun) return undefined;
-  try {
-    const differences = await askGate(path);
-    return differences.length === 0 ? undefined : `${GATE_REFUSAL} ${differences.join('; ')}`;
-  } catch (error) {
-    return `${GATE_REFUSAL} the approval could not be checked: ${error instanceof Error ? error.message : String(error)}`;
-  }
 }
 
 async function gatedRun(run: ProgramRun, state: HostState): Promise<ProgramResult> {
