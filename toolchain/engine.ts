@@ -1,9 +1,9 @@
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { buildTools, type GoTool } from './engine-build.ts';
 import { installOfficial } from './engine-install.ts';
 import { engineVersion, firstMatching, placeFile } from './engine-find.ts';
-import { layLaunchers } from './launchers.ts';
+import { hostsDir, layLaunchers } from './launchers.ts';
 import { withLock } from './lock.ts';
 import { isExecutable } from './path-lookup.ts';
 import { checkout } from './paths.ts';
@@ -39,7 +39,7 @@ export async function ensureEngine(options: EngineOptions): Promise<EngineParts>
   const root = resolve(options.toolchainDir);
   const dir = join(root, `engine-${engineVersion}-${process.platform}-${process.arch}`);
   const pulumi = join(dir, 'pulumi');
-  const yaml = join(dir, 'pulumi-language-yaml');
+  const yaml = join(hostsDir(dir), 'pulumi-language-yaml');
   if (!(await isExecutable(pulumi))) {
     await mkdir(root, { recursive: true });
     const onWait = (pid: number) =>
@@ -68,13 +68,24 @@ async function obtain(dir: string, { override, onProgress }: EngineOptions): Pro
   const missing: GoTool[] = [];
   if (found === undefined) missing.push('pulumi');
   else await placeFile(found, join(draft, 'pulumi'));
-  const foundYaml = found === undefined ? undefined : join(dirname(found), 'pulumi-language-yaml');
-  if (foundYaml !== undefined && (await isExecutable(foundYaml)))
-    await placeFile(foundYaml, join(draft, 'pulumi-language-yaml'));
-  else missing.push('yaml');
+  if (found !== undefined) await placeHosts(dirname(found), draft);
+  if (!(await isExecutable(join(hostsDir(draft), 'pulumi-language-yaml')))) missing.push('yaml');
   await build(missing, draft, onProgress);
   await rename(draft, dir);
   await rm(`${dir}.installer`, { recursive: true, force: true });
+}
+
+/**
+ * The language hosts beside an engine that was found, and their parts; ours takes the place of that for Node.js. They are
+ * reached through our forwarding host only, so they lie where the engine does not look.
+ */
+async function placeHosts(from: string, draft: string): Promise<void> {
+  const to = hostsDir(draft);
+  await mkdir(to);
+  for (const name of await readdir(from)) {
+    if (!name.startsWith('pulumi-language-') || name === 'pulumi-language-nodejs') continue;
+    await placeFile(join(from, name), join(to, name));
+  }
 }
 
 async function build(missing: GoTool[], draft: string, onProgress: Progress): Promise<void> {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -40,5 +40,32 @@ describe('launchers', () => {
     const after = await stat(file);
     expect(after.ino).not.toBe(before.ino);
     expect(after.mode & 0o111).toBe(0o111);
+  });
+
+  it('stands before every host that is not ours, also one that lay beside the engine, and moves it out of sight once', async () => {
+    const engineDir = join(dir, 'engine');
+    await mkdir(join(engineDir, 'hosts'), { recursive: true });
+    await writeFile(join(hostDir, 'forward-main.ts'), 'console.log(JSON.stringify(process.argv.slice(2)));');
+    await writeFile(join(engineDir, 'pulumi-language-yaml'), 'yaml', { mode: 0o755 });
+    await writeFile(join(engineDir, 'hosts/pulumi-language-go'), 'go', { mode: 0o755 });
+    await writeFile(join(engineDir, 'hosts/pulumi-language-python-exec'), 'part', { mode: 0o755 });
+    for (let time = 0; time < 2; time += 1) {
+      await Promise.all([1, 2].map(() => layLaunchers(engineDir, { node: process.execPath, hostDir })));
+      for (const [name, content] of [
+        ['pulumi-language-yaml', 'yaml'],
+        ['pulumi-language-go', 'go'],
+      ] as const) {
+        const { stdout } = await run(join(engineDir, name), ['127.0.0.1:1']);
+        const real = join(engineDir, 'hosts', name);
+        expect(JSON.parse(stdout)).toEqual([real, '127.0.0.1:1']);
+        expect(await readFile(real, 'utf8')).toBe(content);
+      }
+    }
+    await expect(access(join(engineDir, 'pulumi-language-python-exec'))).rejects.toThrow('ENOENT');
+    expect((await readdir(join(engineDir, 'hosts'))).sort()).toEqual([
+      'pulumi-language-go',
+      'pulumi-language-python-exec',
+      'pulumi-language-yaml',
+    ]);
   });
 });

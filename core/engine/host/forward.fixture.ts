@@ -18,7 +18,7 @@ function pieces(call: Call): void {
   call.on('data', (message: Buffer) => {
     for (const entry of language.RunPluginRequest.deserializeBinary(message).getEnvList()) {
       const response = new language.RunPluginResponse();
-      response.setStdout(entry);
+      response.setStdout(Buffer.from(entry));
       call.write(Buffer.from(response.serializeBinary()));
     }
     call.end();
