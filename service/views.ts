@@ -164,6 +164,8 @@ export function driftItemView(row: Selectable<DriftItemsTable>, now: Date): Drif
     kind: row.kind,
     before: row.before,
     after: row.after,
+    ignoredUntil: isoOrNull(row.ignored_until),
+    ignoredReason: row.ignored_reason,
     firstSeenAt: iso(row.first_seen_at),
     lastSeenAt: iso(row.last_seen_at),
     ageSeconds: Math.max(0, Math.round((now.getTime() - row.first_seen_at.getTime()) / 1000)),

@@ -5,7 +5,7 @@ export const PERMISSIONS = {
   read: 'look at stacks, runs, plans, drift and events of a tenant',
   operate: 'reconcile, suspend, resume, cancel, check and heal drift',
   approve: 'approve or discard a plan',
-  recover: 'answer pending operations and declare a lease holder dead',
+  recover: 'answer pending operations, let missing resources leave the state, declare a lease holder dead',
   administer: 'apply manifests, and so approval rules and secrets; make and delete tokens',
   installation: 'what concerns every tenant: only an administrator bound to none',
 } as const satisfies Record<string, string>;
@@ -52,6 +52,7 @@ export const ROUTES = {
   'drift.list': 'read',
   'drift.check': 'operate',
   'drift.heal': 'operate',
+  'drift.accept': 'recover',
   'pending.list': 'read',
   'pending.answer': 'recover',
   'events.list': 'read',

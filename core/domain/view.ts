@@ -167,6 +167,8 @@ export const DriftItemView = Type.Object({
   kind: Type.String(),
   before: Type.Unknown({ description: 'last applied value; secrets are masked' }),
   after: Type.Unknown({ description: 'value in the live world' }),
+  ignoredUntil: orNull(Time),
+  ignoredReason: orNull(Type.String({ description: 'why it does not count until then' })),
   firstSeenAt: Time,
   lastSeenAt: Time,
   ageSeconds: Type.Integer(),

@@ -78,6 +78,8 @@ export interface EngineRequest {
   /** Spec environment and the credentials of this phase; nothing of the worker's own. */
   environment: Record<string, string>;
   targets: string[];
+  /** A drift check runs the program in its refresh too, for providers whose credentials the program makes. */
+  runProgram?: boolean;
   policyPacks?: PolicyPack[];
   /** Dead runs of this stack, whose locks may be removed. */
   deadRunIds?: string[];
@@ -137,6 +139,8 @@ export interface DriftItem {
 export interface DriftResult {
   items: DriftItem[];
   resources: number;
+  /** Values that only changed their form, and outputs the provider takes for no difference: counted, not listed. */
+  noise?: number;
 }
 
 /** Name → exact version of everything that takes part in a run: engine, host, node, and the program's SDK. */

@@ -158,8 +158,15 @@ export interface StacksTable {
   /** A person's answers to them, consumed by the next reconcile. */
   pending_answers: NullableJson<PendingAnswer[]>;
   unlock_confirmed_by: Nullable<string>;
+  /** Missing resources a person lets leave the state; cleared when they have. */
+  accept_missing: NullableJson<AcceptMissing>;
   created_at: CreatedAt;
   updated_at: DefaultNow;
+}
+
+export interface AcceptMissing {
+  urns: string[];
+  by: string;
 }
 
 export interface PendingOperation {
@@ -289,6 +296,8 @@ export interface DriftItemsTable {
   after: NullableJson<unknown>;
   /** Neither reported as drift nor healed until then, by `spec.drift.ignore`. */
   ignored_until: NullableTimestamp;
+  /** Why, in the words of the rule. */
+  ignored_reason: Nullable<string>;
   first_seen_at: DefaultNow;
   last_seen_at: DefaultNow;
 }
@@ -299,6 +308,9 @@ export interface HealsTable {
   stack_id: string;
   urn: string;
   path: string;
+  /** The value that was found and the one it was set back to; secrets are masked. */
+  found: NullableJson<unknown>;
+  wanted: NullableJson<unknown>;
   healed_at: CreatedAt;
 }
 
@@ -362,6 +374,17 @@ export interface RunLogsTable {
   created_at: CreatedAt;
 }
 
+/** Every identity token that was minted lately, without the token: nonces are used once, and runs get only so many. */
+export interface IdentityTokensTable {
+  /** Of the request. */
+  nonce: string;
+  tenant: string;
+  run_id: string;
+  phase: Phase;
+  jti: string;
+  minted_at: DefaultNow;
+}
+
 export interface Schema {
   installation: InstallationTable;
   tenants: TenantsTable;
@@ -382,4 +405,5 @@ export interface Schema {
   leases: LeasesTable;
   workers: WorkersTable;
   run_logs: RunLogsTable;
+  identity_tokens: IdentityTokensTable;
 }

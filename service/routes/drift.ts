@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
 import { DriftItemView, PendingView, StackView } from '#core/domain/view.ts';
-import { listDrift } from '#core/store/drift.ts';
+import { listDrift, requestAcceptMissing } from '#core/store/drift.ts';
 import { answerPending, requestDrift, requestHeal } from '#core/store/requests.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { App, RouteDeps } from '../deps.ts';
@@ -9,6 +9,8 @@ import { driftItemView } from '../views.ts';
 import { problems, StackParams } from './schema.ts';
 
 const base = '/v1/tenants/:tenant/stacks/:stack';
+
+const Urn = Type.String({ minLength: 1, maxLength: 2048 });
 
 function driftRoutesOnly(app: App, deps: RouteDeps): void {
   const tags = ['drift'];
@@ -56,7 +58,27 @@ function driftRoutesOnly(app: App, deps: RouteDeps): void {
   }
 }
 
-const Urn = Type.String({ minLength: 1, maxLength: 2048 });
+function acceptRoute(app: App, deps: RouteDeps): void {
+  app.post(
+    `${base}/drift/accept`,
+    {
+      config: { route: 'drift.accept' },
+      schema: {
+        tags: ['drift'],
+        description: 'let a resource that the last check reported as missing leave the state; 409 when it did not',
+        params: StackParams,
+        body: Type.Object({ urn: Urn }, { additionalProperties: false }),
+        response: { 202: StackView, ...problems },
+      },
+    },
+    async (request, reply) => {
+      const on = await requestOn(deps, request, request.params);
+      const stack = await requestAcceptMissing(deps.db, { ...on, urn: request.body.urn });
+      await ringStack(deps, on);
+      return reply.code(202).send(await showStack(deps, stack));
+    },
+  );
+}
 const AnswerBody = Type.Union([
   Type.Object({ urn: Urn, answer: Type.Literal('clear') }, { additionalProperties: false }),
   Type.Object(
@@ -110,5 +132,6 @@ function pendingRoutes(app: App, deps: RouteDeps): void {
 /** Drift of a stack, and what a crash left to decide. */
 export function driftRoutes(app: App, deps: RouteDeps): void {
   driftRoutesOnly(app, deps);
+  acceptRoute(app, deps);
   pendingRoutes(app, deps);
 }
