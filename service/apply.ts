@@ -4,6 +4,7 @@ import { unreachable } from '#core/domain/errors.ts';
 import type {
   Kind,
   Manifest,
+  PulumiSettings,
   ReceiverManifest,
   SecretManifest,
   StackManifest,
@@ -14,6 +15,7 @@ import { canonicalJson } from '#core/domain/plan.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import type { AppliedView } from '#core/domain/view.ts';
 import { newTenantKey } from '#core/secrets.ts';
+import { backendTakenByAnother } from '#core/store/backends.ts';
 import { upsertReceiver } from '#core/store/receivers.ts';
 import type { Schema } from '#core/store/schema.ts';
 import { putSecret } from '#core/store/secrets.ts';
@@ -100,9 +102,19 @@ async function applyReceiver(at: Applying, tenant: string, { metadata: { name },
   return { action: outcome, hook: hookPath(receiver.path) };
 }
 
+/** Tenants share no backend; the worker looks again, for two may come at once. */
+async function takenBackend(at: Applying, tenant: string, { backend, organization = '' }: PulumiSettings) {
+  if (backend === undefined) return [];
+  const taken = await backendTakenByAnother(at.trx, { tenant, use: { backend, organization } });
+  return taken
+    ? [{ path: 'spec/pulumi/backend', message: 'another tenant has this backend, or one above or below it' }]
+    : [];
+}
+
 async function applyOneStack(at: Applying, tenant: string, { metadata, spec }: StackManifest) {
   const { name, labels = {} } = metadata;
   refuse(`stack ${name}`, [...specErrors(spec), ...(await missingSecrets(at, tenant, secretUses(spec)))]);
+  refuse(`stack ${name}`, await takenBackend(at, tenant, spec.pulumi));
   const { host, name: path } = parseRepository(spec.source.repository);
   const wanted = { tenant, name, labels, spec, repository: `${host}/${path}`, by: at.by };
   const { stack, outcome } = await applyStack(at.trx, wanted);

@@ -3,6 +3,7 @@ import semver from 'semver';
 import { parseDuration } from '#core/domain/duration.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
+import { backendErrors } from '#core/engine/backends.ts';
 import { parseIgnore } from '#core/oci/ignore.ts';
 import { readCloudHost } from '#core/oci/identity/cloud-host.ts';
 import { policySecrets } from '#core/domain/verification.ts';
@@ -70,7 +71,8 @@ function sourceErrors({ repository, ref, path, ...source }: StackSpec['source'])
 
 /** What a schema cannot say about a Stack's spec; empty when it is fine. */
 export function specErrors(spec: StackSpec): SpecError[] {
-  return [...sourceErrors(spec.source), ...durationErrors(spec)];
+  const backend = backendErrors(spec.pulumi).map(({ path, message }) => ({ path: `spec/pulumi/${path}`, message }));
+  return [...sourceErrors(spec.source), ...durationErrors(spec), ...backend];
 }
 
 /** A named secret a spec uses; without a key the whole of it. */

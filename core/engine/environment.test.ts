@@ -76,6 +76,19 @@ describe('the environment of a run', () => {
     expect(() => checkEnvironmentNames({ [name]: 'x' })).not.toThrow();
   });
 
+  it('gives the token of Pulumi Cloud to a backend of Pulumi Cloud and to no other', () => {
+    const environment = { PULUMI_ACCESS_TOKEN: 'pul-s3cr3t' };
+    expect(buildEnvironment({ ...input, environment, backendUrl: 'https://api.pulumi.com' })).toMatchObject(
+      environment,
+    );
+    const attempt = () => buildEnvironment({ ...input, environment });
+    expect(attempt).toThrow(/^environment: PULUMI_ACCESS_TOKEN is for a backend of Pulumi Cloud/);
+    expect(attempt).not.toThrow(/s3cr3t/);
+    expect(() => checkEnvironmentNames({ pulumi_access_token: 'x' }, 'https://api.pulumi.com')).toThrow(
+      /set by Plumbline/,
+    );
+  });
+
   it('refuses a NUL byte in a value', () => {
     expect(() => checkEnvironmentNames({ A: 'x\0y' })).toThrow(/NUL/);
   });

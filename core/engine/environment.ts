@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { stalled } from '../domain/errors.ts';
+import { isService } from './backends.ts';
 
 /** Of the worker's own variables a run gets only these: where the certificates are that it trusts. */
 const CERTIFICATE_VARIABLES = ['SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS'] as const;
@@ -62,11 +63,15 @@ function isReserved(name: string): boolean {
   return RESERVED_NAMES.has(upper) || RESERVED_PREFIXES.some((prefix) => upper.startsWith(prefix.toUpperCase()));
 }
 
+/** The credential of Pulumi Cloud: the one variable of the engine's own that a run may be given, and only for such a backend. */
+const SERVICE_TOKEN = 'PULUMI_ACCESS_TOKEN';
+
 /**
  * Refuses variables that would break out of the run's environment or change what the engine does.
+ * @param backend URL of the state; one of Pulumi Cloud takes its access token from the environment.
  * @throws ReconcileError(stalled, SpecInvalid) naming the variable, never its value.
  */
-export function checkEnvironmentNames(environment: Record<string, string>): void {
+export function checkEnvironmentNames(environment: Record<string, string>, backend = ''): void {
   for (const [name, value] of Object.entries(environment)) {
     if (!NAME.test(name)) {
       throw stalled(
@@ -74,7 +79,13 @@ export function checkEnvironmentNames(environment: Record<string, string>): void
         `environment: ${JSON.stringify(name.slice(0, 64))} is no name of a variable; use letters, digits and _`,
       );
     }
-    if (isReserved(name))
+    if (name === SERVICE_TOKEN && !isService(backend)) {
+      throw stalled(
+        'SpecInvalid',
+        `environment: ${SERVICE_TOKEN} is for a backend of Pulumi Cloud (https), and this stack has another; remove it from the credential`,
+      );
+    }
+    if (name !== SERVICE_TOKEN && isReserved(name))
       throw stalled(
         'SpecInvalid',
         `environment: ${name} is set by Plumbline; remove it from the spec or the credential`,
@@ -102,7 +113,7 @@ export interface EnvironmentInput {
  * @throws ReconcileError(stalled, SpecInvalid); see `checkEnvironmentNames`.
  */
 export function buildEnvironment(input: EnvironmentInput): Record<string, string> {
-  checkEnvironmentNames(input.environment);
+  checkEnvironmentNames(input.environment, input.backendUrl);
   const folders = runFolders(input.runDir);
   return {
     LANG: 'C.UTF-8',

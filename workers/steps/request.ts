@@ -14,7 +14,7 @@ import type { HeldLease } from '../lease.ts';
 import { readSecretKey } from '../secrets.ts';
 import { runCredentials, type Phase } from './credentials.ts';
 import { stackSecrets } from './stack-secrets.ts';
-import { wantedIdentity } from './state-identity.ts';
+import { requireOwnBackend, wantedIdentity } from './state-identity.ts';
 import type { Workspace } from './workspace.ts';
 
 /** What of a request enters the bound document; values that could be secret are HMACs. */
@@ -52,8 +52,9 @@ export async function gatherInputs(
   const config = await configOf(deps, stack.tenant, spec);
   const credentials = await runCredentials(deps, { tenant: stack.tenant, spec, phase });
   const environment = { ...spec.pulumi.environment, ...credentials.environment };
-  checkEnvironmentNames(environment);
   const identity = wantedIdentity(deps, stack.tenant, spec, workspace.project);
+  await requireOwnBackend(deps, stack, identity);
+  checkEnvironmentNames(environment, identity.backend);
   if (identity.backend.startsWith('file://'))
     await mkdir(fileURLToPath(identity.backend), { recursive: true, mode: 0o700 });
   const timeout =
