@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import type { Scrubber } from '../scrubber.ts';
+import { openRunNetwork, type OpenNetwork } from './egress/run-network.ts';
 import { buildEnvironment, certificatePaths } from './environment.ts';
 import { runEngineProcess, type EngineProcessResult } from './process.ts';
 import type { EngineRequest } from './port.ts';
@@ -18,6 +19,8 @@ export interface EngineOptions {
   maxOutputBytes: number;
   /** Knows the credentials of a run already; config secrets and passphrases are registered here. */
   scrubber: Scrubber;
+  /** How long the provider of a state's secrets may take, in milliseconds; 2 min by default. */
+  secretsProviderMs?: number;
   /** The worker's own environment, of which a run gets the certificate variables and nothing else. */
   ownEnvironment: Record<string, string | undefined>;
 }
@@ -37,11 +40,32 @@ const CHECKOUT = join(import.meta.dirname, '..', '..');
 /** What our language host needs of this checkout, and nothing of the rest. */
 const HOST_PARTS = ['core/engine/host', 'node_modules', 'package.json'].map((part) => join(CHECKOUT, part));
 
+/** A network of its own is part of the namespaces; a plain process has the worker's, whatever the request says. */
+async function openNetwork(engine: EngineOptions, request: EngineRequest): Promise<OpenNetwork | undefined> {
+  const { network, runDir, onOutput } = request;
+  if (network?.mode !== 'filtered' || engine.isolation === 'none') return undefined;
+  return await openRunNetwork(runDir, network, (text) => onOutput(engine.scrubber.scrub(text)));
+}
+
 /** Runs the engine once in its sandbox: it sees the toolchain, its run's folder, and its state where that is a folder. */
-export function runEngine(
+export async function runEngine(
   engine: EngineOptions,
   request: EngineRequest,
   process: EngineProcess,
+): Promise<EngineProcessResult> {
+  const network = await openNetwork(engine, request);
+  try {
+    return await runInSandbox(engine, request, process, network);
+  } finally {
+    await network?.close();
+  }
+}
+
+function runInSandbox(
+  engine: EngineOptions,
+  request: EngineRequest,
+  process: EngineProcess,
+  network: OpenNetwork | undefined,
 ): Promise<EngineProcessResult> {
   const state = stateFolder(request.identity.backend);
   const command = join(engine.engineDir, 'pulumi');
@@ -57,7 +81,8 @@ export function runEngine(
   return runEngineProcess({
     ...process,
     command,
-    env: { ...environment, ...process.extraEnvironment },
+    args: network?.lead(process.args) ?? process.args,
+    env: { ...environment, ...process.extraEnvironment, ...network?.env },
     cwd: request.programDir,
     runId: request.runId,
     sandbox: {
@@ -74,5 +99,7 @@ export function runEngine(
     guard: request.guard,
     signal: request.signal,
     isolation: engine.isolation,
+    ...(request.limits && { limits: request.limits }),
+    ...(network && { network: network.namespace }),
   });
 }

@@ -24,7 +24,14 @@ function decrypt(salt: string, value: string): string {
 
 async function written(config: Record<string, ConfigValue>, encryptionSalt = 'v1:AAAAAAAAAAA=:v1:x:y') {
   const path = join(dir, 'settings.yaml');
-  await writeSettings(path, { project: 'shop', stack: 'prod', programDir: dir, encryptionSalt, passphrase, config });
+  await writeSettings(path, {
+    project: 'shop',
+    stack: 'prod',
+    programDir: dir,
+    secrets: { encryptionSalt },
+    passphrase,
+    config,
+  });
   return { path, text: await readFile(path, 'utf8') };
 }
 

@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { stalled } from '../domain/errors.ts';
 import { encrypter } from './crypt.ts';
-import type { ConfigValue } from './port.ts';
+import type { ConfigValue, StateSecrets } from './port.ts';
 
-export { newEncryptionSalt } from './crypt.ts';
+export { newEncryptionSalt, opensSalt } from './crypt.ts';
 
 /** What goes into the settings file of a stack. */
 export interface StackSettings {
   project: string;
   stack: string;
   programDir: string;
-  encryptionSalt: string;
+  secrets: StateSecrets;
   passphrase: string;
   config: Record<string, ConfigValue>;
 }
@@ -58,6 +58,20 @@ function plainValue(key: string, value: unknown): unknown {
   return value;
 }
 
+/** What turns the text of a secret into what the engine decrypts; a provider has encrypted them already. */
+async function sealer({ secrets, passphrase }: StackSettings): Promise<(key: string, text: string) => string> {
+  const { provider, ciphertexts = {}, encryptionSalt } = secrets;
+  if (provider === undefined) {
+    const encrypt = await encrypter(passphrase, encryptionSalt);
+    return (_, text) => encrypt(text);
+  }
+  return (key) => {
+    const text = ciphertexts[key];
+    if (text === undefined) throw new Error(`${provider} has not encrypted config ${key}`);
+    return text;
+  };
+}
+
 async function mergedConfig(settings: StackSettings): Promise<Record<string, unknown>> {
   const own = Object.entries(settings.config).map(([key, value]): [string, ConfigValue] => [
     configKey(settings.project, key),
@@ -67,14 +81,22 @@ async function mergedConfig(settings: StackSettings): Promise<Record<string, unk
   const shipped = Object.entries(await shippedConfig(settings)).filter(([key]) => !owned.has(key));
   const merged = new Map<string, unknown>();
   for (const [key, value] of shipped) merged.set(key, plainValue(key, value));
-  const encrypt = own.some(([, value]) => value.secret)
-    ? await encrypter(settings.passphrase, settings.encryptionSalt)
-    : undefined;
+  const seal = own.some(([, value]) => value.secret) ? await sealer(settings) : undefined;
   for (const [key, { value, secret }] of own) {
-    const text = typeof value === 'string' ? value : JSON.stringify(value);
-    merged.set(key, secret && encrypt ? { secure: encrypt(text) } : plainValue(key, value));
+    merged.set(key, secret && seal ? { secure: seal(key, configText(value)) } : plainValue(key, value));
   }
   return Object.fromEntries(merged);
+}
+
+/** A config value as the engine keeps it: text. */
+export function configText(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** `default` is the service of Pulumi Cloud, which has no key that would have to be kept. */
+function providerSettings({ encryptionSalt, provider, encryptedKey }: StateSecrets): Record<string, string> {
+  if (provider === undefined) return { encryptionsalt: encryptionSalt };
+  return { secretsprovider: provider, ...(encryptedKey !== undefined && { encryptedkey: encryptedKey }) };
 }
 
 /**
@@ -82,7 +104,12 @@ async function mergedConfig(settings: StackSettings): Promise<Record<string, unk
  * @throws ReconcileError stalled when the artifact's own settings cannot be used.
  */
 export async function writeSettings(path: string, settings: StackSettings): Promise<void> {
-  const document = { encryptionsalt: settings.encryptionSalt, config: await mergedConfig(settings) };
+  const { environments = [] } = settings.secrets;
+  const document = {
+    ...providerSettings(settings.secrets),
+    ...(environments.length > 0 && { environment: environments }),
+    config: await mergedConfig(settings),
+  };
   // Quoted strings mean the same in YAML 1.1 and 1.2.
   const text = stringify(document, { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN', lineWidth: 0 });
   await writeFile(path, text, { mode: 0o600 });
