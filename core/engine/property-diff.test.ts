@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { UNKNOWN } from './plan-file.ts';
-import { diffProperties, SECRET, shown, splitPath, unknownPaths, valueAt } from './property-diff.ts';
+import { diffProperties, isReordered, SECRET, shown, splitPath, unknownPaths, valueAt } from './property-diff.ts';
 
 const secret = { '4dabf18193072939515e22adb298388d': '1b47061264138c4ac30d75fd1eb44270', ciphertext: '[secret]' };
 
@@ -21,6 +21,7 @@ describe('property paths', () => {
     expect(valueAt(properties, 'tags["a.b"]')).toBe(1);
     expect(valueAt(properties, 'rules[3].port')).toBeUndefined();
     expect(valueAt(undefined, 'rules')).toBeUndefined();
+    expect(shown(valueAt({ login: secret }, 'login.password'))).toBe(SECRET);
   });
 });
 
@@ -36,6 +37,36 @@ describe('differences of properties', () => {
       { path: 'nested["x.y"]', kind: 'update', replaces: false, before: 1, after: 2 },
       { path: 'fresh', kind: 'add', replaces: false, after: null },
     ]);
+  });
+
+  it.each<[string, unknown[], unknown[], string[]]>([
+    ['one put in at the front', ['b', 'c'], ['a', 'b', 'c'], ['list[0]']],
+    ['one taken out of the middle', ['a', 'b', 'c'], ['a', 'c'], ['list[1]']],
+    ['one put in at the end', ['a'], ['a', 'b'], ['list[1]']],
+    ['one changed among equals', ['a', 'b', 'a'], ['a', 'c', 'a'], ['list[1]']],
+    ['two rules with one field changed', [{ p: 1 }, { p: 2 }], [{ p: 1 }, { p: 3 }], ['list[1].p']],
+    ['another order, which is one difference', ['a', 'b', 'c'], ['c', 'a', 'b'], ['list']],
+    ['everything gone', ['a', 'b'], [], ['list[0]', 'list[1]']],
+    ['nothing', [{ a: 1, b: 2 }], [{ b: 2, a: 1 }], []],
+  ])('of lists: %s', (_, before, after, paths) => {
+    expect(diffProperties({ list: before }, { list: after }).map((diff) => diff.path)).toEqual(paths);
+  });
+
+  it('knows a list in another order from one that changed', () => {
+    expect(isReordered([{ a: 1 }, 'x'], ['x', { a: 1 }])).toBe(true);
+    for (const [before, after] of [
+      [
+        ['a', 'b'],
+        ['a', 'b'],
+      ],
+      [
+        ['a', 'a', 'b'],
+        ['a', 'b', 'b'],
+      ],
+      [['a'], ['a', 'a']],
+      ['ab', 'ba'],
+    ])
+      expect(isReordered(before, after)).toBe(false);
   });
 
   it('shows a secret as [secret] and never its parts', () => {

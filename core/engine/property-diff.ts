@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { PropertyDiff } from '../domain/plan.ts';
+import { canonicalJson, type PropertyDiff } from '../domain/plan.ts';
 import { UNKNOWN } from './plan-file.ts';
 
 type Properties = Record<string, unknown>;
@@ -43,10 +43,11 @@ export function splitPath(path: string): string[] {
   );
 }
 
-/** The value at a path; undefined where there is none. */
+/** The value at a path, or the secret it lies in; undefined where there is none. */
 export function valueAt(properties: Properties | undefined, path: string): unknown {
   let value: unknown = properties;
   for (const part of splitPath(path)) {
+    if (isSecret(value)) return value;
     if (Array.isArray(value)) value = value[Number(part)];
     else if (isProperties(value)) value = value[part];
     else return undefined;
@@ -59,7 +60,49 @@ function joinPath(path: string, key: string): string {
   return path === '' ? key : `${path}.${key}`;
 }
 
-function differences(path: string, before: unknown, after: unknown, found: PropertyDiff[]): void {
+/** One value that differs, as it is: secrets are still the engine's marks. */
+export interface Leaf {
+  path: string;
+  before: unknown;
+  after: unknown;
+}
+
+/** How many elements two lists have in common from one end. */
+function commonLength(before: readonly unknown[], after: readonly unknown[], most: number, fromEnd: boolean): number {
+  let count = 0;
+  for (; count < most; count++) {
+    const [one, other] = fromEnd ? [before.at(-1 - count), after.at(-1 - count)] : [before[count], after[count]];
+    if (canonicalJson(one) !== canonicalJson(other)) break;
+  }
+  return count;
+}
+
+/** Whether two lists hold the same in another order; what an order means is for the reader to say. */
+export function isReordered(before: unknown, after: unknown): boolean {
+  if (!Array.isArray(before) || !Array.isArray(after) || before.length !== after.length) return false;
+  const sorted = (list: unknown[]) => list.map((item) => canonicalJson(item)).sort();
+  const [one, other] = [sorted(before), sorted(after)];
+  const isSamePlace = before.every((item, index) => canonicalJson(item) === canonicalJson(after[index]));
+  return !isSamePlace && one.every((item, index) => item === other[index]);
+}
+
+/**
+ * What was put into or taken out of a list must not make every element behind it differ, so what both ends have in common is
+ * left out first. Between them elements are compared place by place.
+ */
+function listDifferences(path: string, before: unknown[], after: unknown[], found: Leaf[]): void {
+  if (isReordered(before, after)) return void found.push({ path, before, after });
+  const most = Math.min(before.length, after.length);
+  const head = commonLength(before, after, most, false);
+  const tail = commonLength(before, after, most - head, true);
+  const end = Math.max(before.length, after.length) - tail;
+  for (let index = head; index < end; index++) {
+    const [one, other] = [before.length - tail > index, after.length - tail > index];
+    differences(`${path}[${index}]`, one ? before[index] : undefined, other ? after[index] : undefined, found);
+  }
+}
+
+function differences(path: string, before: unknown, after: unknown, found: Leaf[]): void {
   if (isSecret(before) && isSecret(after)) return;
   if (isProperties(before) && isProperties(after) && !isSecret(before) && !isSecret(after)) {
     for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
@@ -67,15 +110,15 @@ function differences(path: string, before: unknown, after: unknown, found: Prope
     }
     return;
   }
-  if (Array.isArray(before) && Array.isArray(after)) {
-    for (let index = 0; index < Math.max(before.length, after.length); index++) {
-      differences(`${path}[${index}]`, before[index], after[index], found);
-    }
-    return;
-  }
-  if (before === after) return;
-  const kind = before === undefined ? 'add' : after === undefined ? 'delete' : 'update';
-  found.push({ path, kind, replaces: false, ...shownSides(before, after) });
+  if (Array.isArray(before) && Array.isArray(after)) return listDifferences(path, before, after, found);
+  if (before !== after) found.push({ path, before, after });
+}
+
+/** Every leaf that differs between two values, with its path below `path`. A secret on both sides is none. */
+export function leafDifferences(before: unknown, after: unknown, path = ''): Leaf[] {
+  const found: Leaf[] = [];
+  differences(path, before, after, found);
+  return found;
 }
 
 /** Both sides as people see them; a side that does not exist is left out. */
@@ -86,11 +129,12 @@ export function shownSides(before: unknown, after: unknown): Pick<PropertyDiff, 
   };
 }
 
-/** Every leaf that differs between two sets of properties. */
+/** Every leaf that differs between two sets of properties, as people see it. */
 export function diffProperties(before: Properties, after: Properties): PropertyDiff[] {
-  const found: PropertyDiff[] = [];
-  differences('', before, after, found);
-  return found;
+  return leafDifferences(before, after).map((leaf) => {
+    const kind = leaf.before === undefined ? 'add' : leaf.after === undefined ? 'delete' : 'update';
+    return { path: leaf.path, kind, replaces: false, ...shownSides(leaf.before, leaf.after) };
+  });
 }
 
 function collectUnknowns(path: string, value: unknown, found: string[]): void {
