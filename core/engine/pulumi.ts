@@ -142,12 +142,13 @@ async function drift(engine: VersionedEngine, request: EngineRequest): Promise<D
   const refreshed = await session.run({
     operation: 'drift',
     phases: 1,
-    extra: ['--run-program=false'],
+    extra: [`--run-program=${request.runProgram === true}`],
     run: (stack, options) => stack.previewRefresh(options),
   });
   const live = phaseOf(refreshed, 0);
   const planned = await previewOnce(session, 'drift', request.runDir);
-  return { items: [...liveDrift(live), ...pendingChanges(planned.changes)], resources: refreshedResources(live) };
+  const { items, noise } = liveDrift(live);
+  return { items: [...items, ...pendingChanges(planned.changes)], resources: refreshedResources(live), noise };
 }
 
 /** Settles a person's answers in the state, and returns the resources that were brought in. */
