@@ -1,5 +1,6 @@
 import { startGuarded } from './guardian/start.ts';
 import { collectOutput } from './output.ts';
+import { DEFAULT_LIMITS } from './process.ts';
 
 const CHECK_LIMIT_MS = 30_000;
 
@@ -18,6 +19,7 @@ export async function checkIsolation(): Promise<string | undefined> {
     env: {},
     hostName: 'plumb-check',
     graceMs: [0, 0] as const,
+    limits: DEFAULT_LIMITS,
   };
   const sandbox = { writableDirs: [], readOnlyDirs: [], hiddenDirs: [] };
   const guard = { started: async () => undefined, ended: async () => undefined, remainingMs: () => CHECK_LIMIT_MS };

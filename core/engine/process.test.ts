@@ -148,6 +148,69 @@ describe.each(ISOLATIONS)('an engine process with isolation %s', { timeout: 30_0
   });
 });
 
+const MIB = 1024 ** 2;
+const HOG = 'const kept = []; setInterval(() => kept.push(Buffer.alloc(20 * 1024 ** 2, 1)), 20)';
+
+describe.skipIf(process.platform !== 'linux')('a limit', { timeout: 30_000 }, () => {
+  const limits = { memoryBytes: 200 * MIB, processes: 40, fileBytes: MIB };
+  const node = {
+    command: process.execPath,
+    sandbox: { writableDirs: [runDir], readOnlyDirs: [process.execPath], hiddenDirs: [] },
+  };
+  const hogs = (programs: string[]) => ({ ...node, limits, args: ['-e', programs.join(';')] });
+
+  it('of memory stops the run politely, and says what it used and what to raise', async () => {
+    const polite = `process.on('SIGINT', () => { console.log('saved'); process.exit(1) })`;
+    await expect(run('', { ...hogs([polite, HOG.replace('20)', '200)')]) })).rejects.toMatchObject({
+      kind: 'stalled',
+      reason: 'MemoryExceeded',
+      message: expect.stringMatching(/used 2\d\d MiB of memory together and may use 200\. .*spec\.limits\.memoryMb/),
+      cause: { stdout: 'saved\n' },
+    });
+  });
+
+  it('of memory that is far exceeded kills at once what does not obey', async () => {
+    const deaf = `process.on('SIGINT', () => undefined)`;
+    const start = performance.now();
+    await expect(run('', { ...hogs([deaf, HOG]), graceMs: [20_000, 20_000] })).rejects.toMatchObject({
+      reason: 'MemoryExceeded',
+    });
+    expect(performance.now() - start).toBeLessThan(10_000);
+  });
+
+  it('of memory counts all processes together, and what they share once', async () => {
+    const child = `require('node:child_process').spawn(process.execPath, ['-e', 'setTimeout(() => {}, 1500)'], { stdio: 'inherit' })`;
+    // Three of Node.js: each maps the same hundred megabytes of program.
+    const result = await run('', { ...hogs([child, child, `setTimeout(() => console.log('well'), 900)`]) });
+    expect(result).toMatchObject({ code: 0, stdout: 'well\n' });
+  });
+
+  it('of processes stops a fork bomb, and the next run is well', async () => {
+    const bomb = 'bomb() { bomb | bomb & }; bomb; wait; sleep 5';
+    await expect(run(bomb, { limits })).rejects.toMatchObject({
+      kind: 'stalled',
+      reason: 'ProcessesExceeded',
+      message: expect.stringMatching(/it had \d+ processes and may have 40\. .*spec\.limits\.processes/),
+    });
+    expect(await run('echo well', { limits })).toMatchObject({ code: 0, stdout: 'well\n' });
+  });
+
+  it('of a file ends who writes more', async () => {
+    const result = await run('head -c 3000000 /dev/zero > big; echo $?; stat -c %s big', { limits });
+    expect(result.stdout).toBe(`${128 + 25}\n${MIB}\n`);
+  });
+
+  it('that is not reached changes nothing', async () => {
+    expect(await run('for i in $(seq 30); do sleep 0.3 & done; wait; echo well', { limits })).toMatchObject({
+      stdout: 'well\n',
+    });
+  });
+
+  it('makes the run the first the kernel ends when the memory of the machine is gone', async () => {
+    expect(await run('cat /proc/self/oom_score_adj')).toMatchObject({ stdout: '800\n' });
+  });
+});
+
 describe.skipIf(process.platform !== 'linux')('an engine process in namespaces', { timeout: 30_000 }, () => {
   it('takes its daemons with it, and says so only when they are gone', async () => {
     const marker = newMarker();
@@ -224,7 +287,12 @@ describe.skipIf(process.platform !== 'linux')('a program in the sandbox', { time
     'open the disk': 'ls /dev/vda || ls /dev/sda || ls /dev/nvme0n1 || ls /dev/mem',
     'read the environment of its guardian': 'cat /proc/1/environ',
     'see other processes': 'test $(ls -d /proc/[0-9]* | wc -l) -gt 8',
-    'have a capability': 'grep Cap /proc/self/status | grep -v 0000000000000000',
+    // The engine's own keeps programs from looking into it, and means nothing in a user namespace.
+    'have a capability but CAP_WAKE_ALARM': 'grep Cap /proc/self/status | grep -vE "0000000[08]00000000"',
+    'have the engine look into its guardian': 'cat /proc/1/maps',
+    'read the environment of the engine as a program of it': `setpriv --inh-caps=-all -- sh -c 'cat /proc/$PPID/environ'`,
+    'read the memory or the folders of the engine as a program of it': `setpriv --inh-caps=-all -- sh -c 'cat /proc/$PPID/maps || readlink /proc/$PPID/fd/1 || ls /proc/$PPID/cwd/ || ls /proc/$PPID/root/ || head -c 1 /proc/$PPID/mem'`,
+    'get the capability of the engine back': `setpriv --inh-caps=-all -- sh -c 'grep CapPrm /proc/self/status | grep 8'`,
     'reach the descriptors, root or memory of its guardian':
       'readlink /proc/1/fd/* || ls /proc/1/root/ || head -c 1 /proc/1/mem',
   };

@@ -27,6 +27,8 @@ export interface EngineOptions {
 
 /** One engine process of a request. */
 export interface EngineProcess {
+  /** Another program of the toolchain, in place of the engine. */
+  program?: string;
   args: string[];
   /** Added to the environment every process of the request has. */
   extraEnvironment: Record<string, string>;
@@ -68,10 +70,11 @@ function runInSandbox(
   network: OpenNetwork | undefined,
 ): Promise<EngineProcessResult> {
   const state = stateFolder(request.identity.backend);
-  const command = join(engine.engineDir, 'pulumi');
+  const pulumi = join(engine.engineDir, 'pulumi');
+  const command = process.program ?? pulumi;
   const environment = buildEnvironment({
     runDir: request.runDir,
-    engine: command,
+    engine: pulumi,
     node: engine.nodePath,
     backendUrl: request.identity.backend,
     passphrase: request.passphrase,

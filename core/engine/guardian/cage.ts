@@ -1,5 +1,5 @@
-import { spawnSync } from 'node:child_process';
 import {
+  appendFileSync,
   copyFileSync,
   lstatSync,
   mkdirSync,
@@ -20,29 +20,15 @@ import {
   SYSTEM_SETTINGS,
   type Sandbox,
 } from '../sandbox.ts';
+import { runScript } from './script.ts';
 
 /** Where the new root is put together: one that nothing to be shown lies in. */
 const BASES = ['/media', '/srv', '/mnt', '/opt', '/home', '/var'];
-
-/** Nothing a tenant can write is ever on this path. */
-const SYSTEM_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
 
 function probe(path: string): 'file' | 'folder' | 'missing' {
   const found = statSync(path, { throwIfNoEntry: false });
   if (found === undefined) return 'missing';
   return found.isDirectory() ? 'folder' : 'file';
-}
-
-function runScript(what: string, script: string): void {
-  const done = spawnSync('/bin/sh', ['-eu'], {
-    input: script,
-    encoding: 'utf8',
-    env: { PATH: SYSTEM_PATH },
-    timeout: 30_000,
-  });
-  if (done.status === 0) return;
-  const said = (done.stderr || done.error?.message || `signal ${done.signal}`).trim().split('\n')[0];
-  throw new Error(`${what}: ${said}`);
 }
 
 /** Makes the system's symlinks and copies its settings below `base`; returns the folders that are to be bound. */
@@ -71,9 +57,10 @@ function withRealPaths(paths: string[]): string[] {
 /**
  * Locks the calling process, PID 1 of fresh namespaces, and all it starts into a file tree that holds the system read-only and
  * what `sandbox` names, under a host name of its own.
+ * @param hosts lines for /etc/hosts.
  * @throws Error naming the step that failed.
  */
-export function enterCage(hostName: string, sandbox: Sandbox): void {
+export function enterCage(hostName: string, sandbox: Sandbox, hosts: string[]): void {
   const shown = [...sandbox.writableDirs, ...sandbox.readOnlyDirs];
   const base = BASES.find(
     (dir) => probe(dir) === 'folder' && !shown.some((path) => isWithin(path, dir) || isWithin(dir, path)),
@@ -83,6 +70,7 @@ export function enterCage(hostName: string, sandbox: Sandbox): void {
   runScript('naming the host', `hostname ${quote(hostName)}`);
   runScript('making the root', `mount -t tmpfs -o size=8m,mode=755 root ${base}`);
   const system = copySystem(base);
+  if (hosts.length > 0) appendFileSync(join(base, 'etc', 'hosts'), `\n${hosts.join('\n')}\n`);
   const hidden = withRealPaths([...sandbox.hiddenDirs, '/etc/ssl/private', '/etc/pki/tls/private']);
   const entries = layout(system, { ...sandbox, hiddenDirs: hidden }, probe);
   runScript('building the file tree', buildScript(base, entries, probe));

@@ -48,6 +48,8 @@ export async function startGroup(config: GuardianConfig, guard: GuardHooks, atta
     namespace: undefined,
     interrupt: () => escalate(() => child.kill('SIGINT'), kill, config.graceMs),
     kill,
+    // Nobody counts what a group uses.
+    excess: () => undefined,
     ended,
   };
 }

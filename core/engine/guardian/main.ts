@@ -3,10 +3,22 @@
  * the worker's pipe closes, and when the deadline passes that each heartbeat moves (design, rule 7).
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { accessSync, closeSync, constants, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import {
+  accessSync,
+  closeSync,
+  constants,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { constants as systemConstants, uptime } from 'node:os';
 import { enterCage } from './cage.ts';
 import { escalate } from './escalate.ts';
+import { confinement } from './confine.ts';
+import { capTasks, watchTree, type TreeLimits } from './limits.ts';
+import { hostLines, openForwards, raiseLoopback } from './network.ts';
 import { lineSplitter, parseConfig, REPORT_FD, type GuardianConfig, type GuardianReport } from './protocol.ts';
 
 /** Until the worker says go: recording the namespace on the lease takes this long at most. */
@@ -50,16 +62,14 @@ function closeStrays(): void {
   }
 }
 
-/** Without a capability, a way to get one, core dumps (they hold secrets) and, unless started by root, more than 4096 processes. */
-const CONFINED = [
-  '--core=0:0', '--nproc=4096:4096', '--',
-  '/usr/bin/setpriv', '--bounding-set=-all', '--inh-caps=-all', '--ambient-caps=-all', '--no-new-privs', '--',
-]; // prettier-ignore
+/** Among all processes of the machine, the kernel takes the run's first when memory ends. */
+const OOM_SCORE = '800';
 
-function startEngine({ command, args, cwd, env }: GuardianConfig): ChildProcess {
+function startEngine(settings: GuardianConfig): ChildProcess {
+  const { command, args, cwd, env } = settings;
   accessSync(command, constants.X_OK);
   closeStrays();
-  const child = spawn('/usr/bin/prlimit', [...CONFINED, command, ...args], {
+  const child = spawn('/usr/bin/prlimit', [...confinement(settings.limits), command, ...args], {
     cwd,
     env,
     detached: true,
@@ -70,28 +80,51 @@ function startEngine({ command, args, cwd, env }: GuardianConfig): ChildProcess 
     const number = signal === null ? 0 : systemConstants.signals[signal];
     leave({ type: 'exit', code: code ?? 128 + number, signal: signal ?? undefined });
   });
+  writeFileSync(`/proc/${child.pid}/oom_score_adj`, OOM_SCORE);
+  watchUse(settings.limits);
   return child;
 }
 
-function prepare(line: string): GuardianConfig {
+function watchUse(limits: TreeLimits): void {
+  watchTree(limits, (excess, isFar) => {
+    if (!isStopping) report({ type: 'exceeded', excess });
+    if (isFar) leave();
+    stop();
+  });
+}
+
+let isStopping = false;
+
+function stop(): void {
+  if (isStopping) return;
+  if (engine === undefined || config === undefined) leave();
+  isStopping = true;
+  const running = engine;
+  escalate(() => running.kill('SIGINT'), leave, config.graceMs);
+}
+
+async function prepare(line: string): Promise<void> {
   const parsed = parseConfig(line);
-  enterCage(parsed.hostName, parsed.sandbox);
+  const { network } = parsed;
+  capTasks(parsed.limits);
+  if (network !== undefined) raiseLoopback(network);
+  enterCage(parsed.hostName, parsed.sandbox, network === undefined ? [] : hostLines(network));
+  if (network !== undefined) await openForwards(network);
+  config = parsed;
   report({ type: 'ready' });
-  return parsed;
+}
+
+function fail(error: unknown): never {
+  leave({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
 }
 
 function obey(line: string): void {
   if (config === undefined) {
-    config = prepare(line);
+    prepare(line).catch(fail);
     return;
   }
   const [word, milliseconds] = line.split(' ');
-  if (word === 'interrupt') {
-    if (engine === undefined) leave();
-    const running = engine;
-    escalate(() => running.kill('SIGINT'), leave, config.graceMs);
-    return;
-  }
+  if (word === 'interrupt') return stop();
   deadline = uptime() + Number(milliseconds) / 1_000;
   checkDeadline();
   if (word === 'go') engine = startEngine(config);
@@ -102,7 +135,7 @@ function failSafely<T>(action: (argument: T) => void): (argument: T) => void {
     try {
       action(argument);
     } catch (error) {
-      leave({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
+      fail(error);
     }
   };
 }

@@ -1,4 +1,6 @@
+import type { ProcessLimits } from '../port.ts';
 import type { Sandbox } from '../sandbox.ts';
+import type { Excess } from './limits.ts';
 
 /**
  * What a worker and its guardian say to each other, one line a message. The worker writes to the guardian's standard input:
@@ -14,6 +16,21 @@ export interface GuardianConfig {
   hostName: string;
   sandbox: Sandbox;
   graceMs: Grace;
+  limits: ProcessLimits;
+  /** Given: the namespaces have a network of their own. */
+  network?: NamespaceNetwork;
+}
+
+/** What leads out of a network namespace. */
+export interface NamespaceNetwork {
+  /** On 127.0.0.1. */
+  proxyPort: number;
+  /** The proxy's Unix socket, visible in the sandbox. */
+  proxyPath: string;
+  /** Hosts reached by their own names: `address` is where they are found in the namespace. */
+  direct: { host: string; port: number; address: string }[];
+  /** The metadata address of the cloud answers. */
+  metadata: boolean;
 }
 
 /** Milliseconds between the first and the second SIGINT, and between the second and the kill. */
@@ -23,6 +40,8 @@ export type Grace = readonly [afterFirst: number, afterSecond: number];
 export type GuardianReport =
   | { type: 'namespace'; inode: string }
   | { type: 'ready' }
+  /** A limit was passed; the run is being stopped, and its end follows. */
+  | { type: 'exceeded'; excess: Excess }
   | { type: 'exit'; code: number; signal: string | undefined }
   | { type: 'deadline' }
   | { type: 'failed'; message: string };

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { stalled } from '../../domain/errors.ts';
 import type { GuardHooks } from '../port.ts';
+import type { Excess } from './limits.ts';
 import { lineSplitter, parseReport, REPORT_FD, type GuardianConfig, type GuardianReport } from './protocol.ts';
 
 /** How a process tree ended. `lost`: its guardian was killed, from outside or because the worker lost the lease. */
@@ -22,6 +23,8 @@ export interface Watched {
   interrupt(): void;
   /** At once. */
   kill(): void;
+  /** The limit for which the guardian stopped it, if it did. */
+  excess(): Excess | undefined;
   /** Resolves when the first process has ended and its output is read. */
   ended: Promise<Ending>;
 }
@@ -61,9 +64,10 @@ interface Pipes {
   reports: Socket;
 }
 
-function spawnGuardian(): { child: ChildProcess; pipes: Pipes } {
+function spawnGuardian(hasNetwork: boolean): { child: ChildProcess; pipes: Pipes } {
   const main = join(import.meta.dirname, 'main.ts');
-  const child = spawn('/usr/bin/unshare', [...UNSHARE, process.execPath, ...NODE_OPTIONS, main], {
+  const namespaces = hasNetwork ? ['--net', ...UNSHARE] : UNSHARE;
+  const child = spawn('/usr/bin/unshare', [...namespaces, process.execPath, ...NODE_OPTIONS, main], {
     cwd: '/',
     env: GUARDIAN_ENV,
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
@@ -79,9 +83,11 @@ function listen(child: ChildProcess, reports: Readable) {
   const namespace = Promise.withResolvers<string>();
   const ready = Promise.withResolvers<undefined>();
   let ending: Ending = { type: 'lost' };
+  let excess: Excess | undefined;
   const hear = (report: GuardianReport) => {
     if (report.type === 'namespace') namespace.resolve(report.inode);
     else if (report.type === 'ready') ready.resolve(undefined);
+    else if (report.type === 'exceeded') excess ??= report.excess;
     else ending = report.type === 'exit' ? { ...report, type: 'exited' } : report;
   };
   reports.setEncoding('utf8').on(
@@ -100,6 +106,7 @@ function listen(child: ChildProcess, reports: Readable) {
   return {
     namespace: () => Promise.race([namespace.promise, early]),
     ready: () => Promise.race([ready.promise, early]),
+    excess: () => excess,
     ended,
   };
 }
@@ -119,7 +126,7 @@ function beat(child: ChildProcess, send: (line: string) => void, guard: GuardHoo
  * @throws ReconcileError(IsolationUnavailable), or what `guard.started` threw; nothing was started then.
  */
 export async function startGuarded(config: GuardianConfig, guard: GuardHooks, attach: AttachOutput): Promise<Watched> {
-  const { child, pipes } = spawnGuardian();
+  const { child, pipes } = spawnGuardian(config.network !== undefined);
   const send = (line: string) => pipes.stdin.writable && pipes.stdin.write(`${line}\n`);
   // A guardian that is gone is noticed by its end.
   for (const pipe of [pipes.stdin, pipes.reports]) pipe.on('error', () => undefined);
@@ -132,7 +139,13 @@ export async function startGuarded(config: GuardianConfig, guard: GuardHooks, at
     await guard.started(namespace);
     send(`go ${Math.floor(guard.remainingMs())}`);
     beat(child, send, guard);
-    return { namespace, interrupt: () => send('interrupt'), kill: () => child.kill('SIGKILL'), ended: guardian.ended };
+    return {
+      namespace,
+      interrupt: () => send('interrupt'),
+      kill: () => child.kill('SIGKILL'),
+      excess: guardian.excess,
+      ended: guardian.ended,
+    };
   } catch (error) {
     child.kill('SIGKILL');
     await guardian.ended;

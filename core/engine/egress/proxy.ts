@@ -1,0 +1,180 @@
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { dial, type Resolve } from './dial.ts';
+import { EgressRefused, type EgressPolicy } from './policy.ts';
+import { listenUnix } from './unix-socket.ts';
+
+/** What one run may do through its proxy. */
+export interface ProxyLimits {
+  connections: number;
+  /** Both ways, of all connections together. */
+  bytes: number;
+  /** A connection on which nothing moves is closed after this. */
+  idleMs: number;
+}
+
+export const PROXY_LIMITS: ProxyLimits = { connections: 256, bytes: 16 * 1024 ** 3, idleMs: 30 * 60_000 };
+
+export interface EgressProxyOptions {
+  /** Path of its Unix socket. */
+  path: string;
+  policy: EgressPolicy;
+  limits?: ProxyLimits;
+  /** Called once for each host that is refused, with what to do about it; at most 100 times. */
+  onRefused(message: string): void;
+  resolve?: Resolve;
+}
+
+const MAX_REFUSALS = 100;
+
+/** Headers between two hops only (RFC 9110, 7.6.1). */
+const HOP_HEADERS: ReadonlySet<string> = new Set([
+  'connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer',
+  'transfer-encoding', 'upgrade',
+]); // prettier-ignore
+
+interface Traffic {
+  sockets: Set<Duplex>;
+  bytes: number;
+}
+
+function refusals(onRefused: (message: string) => void): (error: unknown) => void {
+  const seen = new Set<string>();
+  return (error) => {
+    if (!(error instanceof EgressRefused) || seen.has(error.target) || seen.size >= MAX_REFUSALS) return;
+    seen.add(error.target);
+    onRefused(error.message);
+  };
+}
+
+function parseAuthority(authority: string): { host: string; port: number } | undefined {
+  const found = /^(\[[0-9a-f:.]+\]|[^:[\]]+):(\d{1,5})$/i.exec(authority);
+  const port = Number(found?.[2]);
+  return found?.[1] === undefined || port < 1 || port > 65_535 ? undefined : { host: found[1], port };
+}
+
+/** One line: it stands where clients show the reason of a refusal. */
+function reasonOf(error: unknown): { status: number; reason: string } {
+  const message = error instanceof Error ? error.message : String(error);
+  const reason = message.replaceAll(/[^\x20-\x7e]/g, ' ').slice(0, 300);
+  return { status: error instanceof EgressRefused ? 403 : 502, reason };
+}
+
+function count(traffic: Traffic, limits: ProxyLimits, sockets: Duplex[]): void {
+  for (const socket of sockets) {
+    socket.on('data', (chunk: Buffer) => {
+      traffic.bytes += chunk.length;
+      if (traffic.bytes > limits.bytes) for (const open of traffic.sockets) open.destroy();
+    });
+  }
+}
+
+function join(client: Duplex, upstream: Socket, idleMs: number): void {
+  const end = () => {
+    client.destroy();
+    upstream.destroy();
+  };
+  for (const side of [client, upstream]) side.on('error', end).on('close', end);
+  upstream.setTimeout(idleMs, end);
+  client.pipe(upstream).pipe(client);
+}
+
+/**
+ * An HTTP proxy on a Unix socket, the only way out of a run's network namespace: CONNECT for everything with TLS or of another
+ * protocol, and plain HTTP by requests in absolute form.
+ * @throws ReconcileError stalled when the path is too long for a socket.
+ */
+export async function openEgressProxy(options: EgressProxyOptions): Promise<{ close(): Promise<void> }> {
+  const { policy, limits = PROXY_LIMITS, resolve } = options;
+  const traffic: Traffic = { sockets: new Set(), bytes: 0 };
+  const refused = refusals(options.onRefused);
+  const reach = async (target: { host: string; port: number } | undefined): Promise<Socket> => {
+    if (target === undefined) throw new Error('the proxy takes `host:port`');
+    if (traffic.bytes > limits.bytes)
+      throw new EgressRefused('everything', `the run has moved more than ${limits.bytes} bytes`);
+    try {
+      const upstream = await dial(policy, target, resolve);
+      keep(upstream);
+      return upstream;
+    } catch (error) {
+      refused(error);
+      throw error;
+    }
+  };
+  const keep = (socket: Duplex) => {
+    traffic.sockets.add(socket);
+    socket.on('error', () => undefined).once('close', () => traffic.sockets.delete(socket));
+  };
+
+  async function tunnel(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+    try {
+      const upstream = await reach(parseAuthority(request.url ?? ''));
+      if (client.destroyed) return void upstream.destroy();
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+      client.unshift(head);
+      count(traffic, limits, [client, upstream]);
+      join(client, upstream, limits.idleMs);
+    } catch (error) {
+      const { status, reason } = reasonOf(error);
+      client.end(`HTTP/1.1 ${status} ${reason}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${reason}\n`);
+    }
+  }
+
+  async function forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      const url = URL.parse(request.url ?? '');
+      if (url?.protocol !== 'http:') throw new Error('the proxy takes CONNECT, and http:// URLs');
+      const upstream = await reach({ host: url.hostname, port: Number(url.port || 80) });
+      count(traffic, limits, [upstream]);
+      await passOn(request, response, { url, upstream, idleMs: limits.idleMs });
+    } catch (error) {
+      if (response.headersSent) return void response.destroy();
+      const { status, reason } = reasonOf(error);
+      response.writeHead(status, reason, { 'content-type': 'text/plain', connection: 'close' }).end(`${reason}\n`);
+    }
+  }
+
+  const server = createServer({ requestTimeout: 0 }, (request, response) => void forward(request, response));
+  server.maxConnections = limits.connections;
+  server.on('connection', keep);
+  server.on('connect', (request, client, head) => void tunnel(request, client, head));
+  await listenUnix(server, options.path);
+  return {
+    close: () =>
+      new Promise((done) => {
+        for (const socket of traffic.sockets) socket.destroy();
+        server.close(() => done());
+      }),
+  };
+}
+
+function endToEnd(headers: IncomingMessage['headers']): IncomingMessage['headers'] {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !HOP_HEADERS.has(name)));
+}
+
+function passOn(
+  request: IncomingMessage,
+  response: ServerResponse,
+  to: { url: URL; upstream: Socket; idleMs: number },
+): Promise<void> {
+  const { url, upstream, idleMs } = to;
+  upstream.setTimeout(idleMs, () => upstream.destroy());
+  return new Promise((resolve, reject) => {
+    const outgoing = httpRequest(
+      {
+        createConnection: () => upstream,
+        method: request.method,
+        path: `${url.pathname}${url.search}`,
+        headers: { ...endToEnd(request.headers), host: url.host, connection: 'close' },
+      },
+      (answer) => {
+        response.writeHead(answer.statusCode ?? 502, endToEnd(answer.headers));
+        answer.on('error', reject).pipe(response).on('close', resolve);
+      },
+    );
+    outgoing.on('error', reject);
+    response.on('close', () => upstream.destroy());
+    request.pipe(outgoing);
+  });
+}
