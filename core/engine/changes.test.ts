@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { changeSummary, isDefaultProvider, resourceChanges, urnName } from './changes.ts';
-import type { Phase, StepMetadata, StepState } from './events.ts';
+import { newPhase, type Phase, type StepMetadata, type StepState } from './events.ts';
 
 const URN = 'urn:pulumi:prod::shop::aws:s3/bucket:Bucket::logs';
 
@@ -13,7 +13,7 @@ function step(more: Partial<StepMetadata>): StepMetadata {
 }
 
 function phase(...steps: StepMetadata[]): Phase {
-  return { steps, outputs: [], summary: { resourceChanges: { update: steps.length } }, ended: true };
+  return { ...newPhase(), steps, summary: { resourceChanges: { update: steps.length } }, ended: true };
 }
 
 const changeOf = (given: StepMetadata, changed: string[] = []) =>

@@ -99,6 +99,15 @@ describe('the forwarding host', { timeout: 20_000 }, () => {
     await gate.close();
   });
 
+  it('runs no program where none is to run, once the gate consents', async () => {
+    const gate = await openGate(dir, async () => []);
+    const { client, unary } = await open({ PLUMBLINE_GATE: gate.path, PLUMBLINE_NO_PROGRAM: '1' });
+    expect((await unary('Run', runRequest(true))).byteLength).toBe(0);
+    expect((await unary('Run', runRequest(false))).byteLength).toBe(0);
+    client.close();
+    await gate.close();
+  });
+
   it('takes a worker that is gone for a refusal', async () => {
     const { client, unary } = await open({ PLUMBLINE_GATE: join(dir, 'gone') });
     const answer = await unary('Run', runRequest(true));

@@ -3,6 +3,14 @@ import { connect } from 'node:net';
 /** Name of the variable that holds the path of the gate's Unix socket; only an apply sets it. */
 export const GATE_VARIABLE = 'PLUMBLINE_GATE';
 
+/** Set where the program counts as empty: a destroy takes what the state holds, and runs nothing of the artifact for it. */
+export const NO_PROGRAM_VARIABLE = 'PLUMBLINE_NO_PROGRAM';
+
+/** Whether `Run` is answered without the program, once the gate consents. */
+export function runsNoProgram(): boolean {
+  return process.env[NO_PROGRAM_VARIABLE] !== undefined;
+}
+
 /** An approval is checked against the database and the state in well under a second; a minute is a worker that is gone. */
 const GATE_TIMEOUT_MS = 60_000;
 

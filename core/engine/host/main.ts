@@ -6,10 +6,10 @@ import { LanguageRuntimeService } from '@pulumi/pulumi/proto/language_grpc_pb.js
 import { languageRuntime, type HostState } from './runtime.ts';
 import { leaveWithEngine, serveHost } from './serve.ts';
 
-const state: HostState = { engineAddress: process.argv.at(-1) ?? '', child: undefined };
+const state: HostState = { engineAddress: process.argv.at(-1) ?? '', child: undefined, packs: new Set() };
 
 leaveWithEngine(() => {
-  state.child?.kill('SIGKILL');
+  for (const child of [state.child, ...state.packs]) child?.kill('SIGKILL');
   process.exit(0);
 });
 await serveHost(LanguageRuntimeService, languageRuntime(state));

@@ -20,3 +20,20 @@ export function programEnvironment(engine: Record<string, string | undefined>): 
     Object.entries(engine).flatMap(([key, value]) => (value === undefined || isPrivate(key) ? [] : [[key, value]])),
   );
 }
+
+/** All a policy pack gets of a run: where things are, and how to reach them. No credential of the run is its business. */
+const PACK_VARIABLES: ReadonlySet<string> = new Set([
+  'LANG', 'TZ', 'PATH', 'HOME', 'TMPDIR', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'NODE_EXTRA_CA_CERTS',
+  'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy',
+]); // prettier-ignore
+
+/** The environment of a policy pack, from the `NAME=value` list the engine gives. */
+export function packEnvironment(list: readonly string[]): Record<string, string> {
+  const pairs = list.map((entry): [string, string] => {
+    const at = entry.indexOf('=');
+    return [entry.slice(0, Math.max(0, at)), entry.slice(at + 1)];
+  });
+  return Object.fromEntries(
+    pairs.filter(([name]) => PACK_VARIABLES.has(name) || (name.startsWith('PULUMI_') && !isPrivate(name))),
+  );
+}

@@ -4,6 +4,7 @@ import {
   status,
   type handleServerStreamingCall,
   type handleUnaryCall,
+  type ServerWritableStream,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import language from '@pulumi/pulumi/proto/language_pb.js';
@@ -12,14 +13,17 @@ import plugin from '@pulumi/pulumi/proto/plugin_pb.js';
 import type * as pluginTypes from '@pulumi/pulumi/proto/plugin_pb.js';
 import empty from 'google-protobuf/google/protobuf/empty_pb.js';
 import type { Empty } from 'google-protobuf/google/protobuf/empty_pb.js';
-import { gateRefusal } from './gate.ts';
+import { gateRefusal, runsNoProgram } from './gate.ts';
 import { requiredPackages } from './packages.ts';
+import { runPack } from './run-pack.ts';
 import { runProgram, type ProgramResult, type ProgramRun } from './run-program.ts';
 
 /** What the host keeps while it serves one engine. */
 export interface HostState {
   engineAddress: string;
   child: ChildProcess | undefined;
+  /** Policy packs that are running. */
+  packs: Set<ChildProcess>;
 }
 
 function programRun(request: languageTypes.RunRequest, engineAddress: string): ProgramRun {
@@ -47,6 +51,7 @@ function programRun(request: languageTypes.RunRequest, engineAddress: string): P
 async function gatedRun(run: ProgramRun, state: HostState): Promise<ProgramResult> {
   const refusal = await gateRefusal(run.dryRun);
   if (refusal !== undefined) return { error: refusal, bail: false };
+  if (runsNoProgram()) return { error: '', bail: false };
   try {
     return await runProgram(run, (child) => (state.child = child));
   } catch (error) {
@@ -114,6 +119,9 @@ export function languageRuntime(state: HostState): UntypedServiceImplementation 
     getPluginInfo,
     about,
     installDependencies,
+    // `runPack` turns every failure into an answer.
+    runPlugin: (call: ServerWritableStream<languageTypes.RunPluginRequest, languageTypes.RunPluginResponse>) =>
+      void runPack(call, state.packs),
     getProgramDependencies: (_call: unknown, callback: (error: null, response: unknown) => void) =>
       callback(null, new language.GetProgramDependenciesResponse()),
     runtimeOptionsPrompts: (_call: unknown, callback: (error: null, response: unknown) => void) =>

@@ -22,17 +22,28 @@ export function leaveWithEngine(leave: () => void): void {
 }
 
 /**
- * Serves on a free port of the loopback and prints it, the first line the engine reads of a host.
+ * Serves on a free port of the loopback.
  * @throws Error when there is no port to be had.
  */
-export function serveHost(service: ServiceDefinition, implementation: UntypedServiceImplementation): Promise<void> {
+export function listen(
+  service: ServiceDefinition,
+  implementation: UntypedServiceImplementation,
+): Promise<{ port: number; close(): void }> {
   const server = new Server(MESSAGE_LIMITS);
   server.addService(service, implementation);
   return new Promise((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
-      if (error) return reject(error);
-      process.stdout.write(`${port}\n`);
-      resolve();
+      if (error) reject(error);
+      else resolve({ port, close: () => server.forceShutdown() });
     });
   });
+}
+
+/** Serves and prints the port, the first line the engine reads of a host. @throws Error; see `listen`. */
+export async function serveHost(
+  service: ServiceDefinition,
+  implementation: UntypedServiceImplementation,
+): Promise<void> {
+  const { port } = await listen(service, implementation);
+  process.stdout.write(`${port}\n`);
 }
