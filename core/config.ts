@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Type, type Static } from 'typebox';
 import { Value } from 'typebox/value';
 
@@ -185,6 +185,8 @@ export interface Config extends RawConfig {
   dataDir: string;
   cacheDir: string;
   keyFile: string;
+  /** Folder of the keys of identity tokens, or `awskms://…`. */
+  oidcKeys: string;
   plainHttpRegistries: string[];
 }
 
@@ -212,11 +214,13 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   const state = env['XDG_STATE_HOME'] || join(home, '.local', 'state');
   const settings = env['XDG_CONFIG_HOME'] || join(home, '.config');
   const dataDir = value.PLUMBLINE_DATA || join(state, 'plumbline');
+  const keyFile = value.PLUMBLINE_KEY_FILE || join(settings, 'plumbline', 'master.key');
   return {
     ...value,
     dataDir,
     cacheDir: value.PLUMBLINE_CACHE || join(dataDir, 'cache'),
-    keyFile: value.PLUMBLINE_KEY_FILE || join(settings, 'plumbline', 'master.key'),
+    keyFile,
+    oidcKeys: value.PLUMBLINE_OIDC_KEYS || join(dirname(keyFile), 'oidc-keys'),
     plainHttpRegistries: value.PLUMBLINE_PLAIN_HTTP_REGISTRIES.split(',').filter((host) => host !== ''),
   };
 }

@@ -12,6 +12,7 @@ import type { Scrubber } from '#core/scrubber.ts';
 import type { MasterKey } from '#core/secrets.ts';
 import type { Database } from '#core/store/database.ts';
 import type { ServiceMetrics } from './metrics.ts';
+import type { IdentityIssuer } from './oidc/issuer.ts';
 
 /** Everything the service needs, built once in `main.ts` or by a test. */
 export interface ServiceDeps {
@@ -22,6 +23,8 @@ export interface ServiceDeps {
   logger: Logger;
   /** Learns every secret the moment it is read. */
   scrubber: Pick<Scrubber, 'register'>;
+  /** Mints identity tokens; absent where the installation has no public URL. */
+  identityIssuer?: IdentityIssuer | undefined;
   /** For what is shown (ages); what decides takes the database's clock. */
   now(): Date;
 }

@@ -11,6 +11,7 @@ import { connectEmbedded } from '../toolchain/embedded.ts';
 import { endWithParent } from '../toolchain/end-with-parent.ts';
 import { buildApp } from './app.ts';
 import { prepareInstallation } from './first-start.ts';
+import { openIssuer } from './oidc/issuer.ts';
 
 /** How long requests under way may take after the signal, in milliseconds. */
 const CLOSE_MS = 10_000;
@@ -37,7 +38,8 @@ async function main(): Promise<void> {
   await requireMasterKey(db, masterKey, config.keyFile);
   const ring = createRing(servers.redisUrl, logger);
   open.push(() => ring.close());
-  const app = buildApp({ db, ring, masterKey, logger, scrubber, now: () => new Date() });
+  const identityIssuer = await openIssuer(config);
+  const app = buildApp({ db, ring, masterKey, logger, scrubber, identityIssuer, now: () => new Date() });
   open.push(() => app.close());
   const url = await app.listen({ host: config.PLUMBLINE_LISTEN_HOST, port: config.PLUMBLINE_LISTEN_PORT });
   // Not before: a port that is taken would leave a token nobody has seen.

@@ -1,5 +1,6 @@
 import type { ColumnType, Generated, JSONColumnType } from 'kysely';
 import type { Condition } from '../domain/condition.ts';
+import type { Phase } from '../domain/credential.ts';
 import type { ExternalSecret, ReceiverType, Role, StackSpec, TenantSpec } from '../domain/manifest.ts';
 import type { BoundDocument, ChangeSummary, PolicyReport, ResourceChange, StateIdentity } from '../domain/plan.ts';
 import type { Reason } from '../domain/reason.ts';
@@ -141,12 +142,14 @@ export interface StacksTable {
   settings: Json<StackSettings>;
   /** Who asked for everything the stack made to be destroyed; cleared when that run is made. */
   destroy_requested_by: Nullable<string>;
-  /** Since when nothing of the stack is left, by a destroy. */
+  /** Since when nothing of the stack is left, by a destroy; cleared by the next run towards the spec. */
   destroyed_at: NullableTimestamp;
   /** The checkpoint a person accepted though something else wrote it (`StateMovedOutside`). */
   accepted_checkpoint: Nullable<string>;
-  /** Who let the state's identity change (`plumb rebind`); cleared by the next plan. */
+  /** Who let the state's identity change (`plumb rebind`); cleared when the new one is frozen, or the old one is back. */
   rebind_by: Nullable<string>;
+  /** A writing refresh of ours is under way, or was when its worker died: the state after it is ours, whatever it holds. */
+  writing_state: Generated<boolean>;
   /** What the provider of the state's secrets needs again: the encrypted key, and ciphertexts it made. */
   secrets_provider: JSONColumnType<SecretsProviderRecord, string | undefined, string>;
   /** Cloud principal, account and region of the last apply. */

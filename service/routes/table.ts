@@ -5,6 +5,7 @@ import { applyRoutes } from './apply.ts';
 import { driftRoutes } from './drift.ts';
 import { eventRoutes } from './events.ts';
 import { hookRoutes } from './hooks.ts';
+import { oidcRoutes } from './oidc.ts';
 import { runRoutes } from './runs.ts';
 import { serviceRoutes } from './service.ts';
 import { stackRoutes } from './stacks.ts';
@@ -17,6 +18,7 @@ export function registerRoutes(app: App, deps: RouteDeps): void {
   runRoutes(app, deps);
   driftRoutes(app, deps);
   eventRoutes(app, deps);
+  oidcRoutes(app, deps);
   void app.register(async (scope) => applyRoutes(scope.withTypeProvider<TypeBoxTypeProvider>(), deps));
   void app.register(async (scope) => hookRoutes(scope.withTypeProvider<TypeBoxTypeProvider>(), deps));
 }

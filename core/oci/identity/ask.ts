@@ -34,7 +34,7 @@ const MAYBE_SECRET = /(https?:\/\/[\w./-]+|(?:assumed-)?role\/[\w+=,.@/-]+)|[A-Z
  * What an SDK said, short and in one line. What may be a token is left out: errors of SDKs quote requests, so for the same
  * reason they never become the `cause` of ours.
  */
-function saidBy(error: unknown): string {
+export function saidBy(error: unknown): string {
   const name = error instanceof Error && error.name !== 'Error' ? `${error.name}: ` : '';
   const message = error instanceof Error ? error.message : String(error);
   const line = `${name}${message}`.replace(/\p{C}+/gu, ' ');

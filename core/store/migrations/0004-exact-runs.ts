@@ -34,11 +34,16 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await sql`alter table heals add column found jsonb, add column wanted jsonb`.execute(db);
   await sql`alter table stacks add column accept_missing jsonb`.execute(db);
   await sql`create table identity_tokens (
-    nonce text primary key, tenant text not null references tenants (name) on delete cascade, run_id uuid not null references runs (id) on delete cascade,
-    phase text not null check (phase in ('plan', 'apply')), jti uuid not null, minted_at timestamptz not null default clock_timestamp())`.execute(
-    db,
-  );
+    nonce text primary key,
+    tenant text not null,
+    run_id bigint not null,
+    phase text not null check (phase in ('plan', 'apply')),
+    jti uuid not null,
+    minted_at timestamptz not null default clock_timestamp(),
+    foreign key (tenant, run_id) references runs (tenant, id) on delete cascade
+  )`.execute(db);
   await sql`create index identity_tokens_by_run on identity_tokens (run_id, phase, minted_at)`.execute(db);
+  await sql`alter table stacks add column writing_state boolean not null default false`.execute(db);
   for (const [table, column, words] of WORDS) {
     const name = sql.ref(`${table}_${column}_check`);
     const literals = sql.join(words.map((word) => sql.lit(word)));
