@@ -3,7 +3,7 @@ import type { Reason } from '../domain/reason.ts';
 import type { EventLog } from './events.ts';
 
 /** What the engine was doing when it failed. */
-export type EngineOperation = 'preview' | 'apply' | 'refresh' | 'drift' | 'state';
+export type EngineOperation = 'preview' | 'apply' | 'destroy' | 'refresh' | 'drift' | 'state';
 
 /** Everything known about an engine process that did not end well. */
 export interface EngineFailure {
@@ -29,16 +29,40 @@ interface Rule {
 /** What the engine's texts mean (3.259.0). The only place that matches on them. */
 const RULES: readonly Rule[] = [
   {
+    snippet:
+      /[^\n]*(?:failed to (?:run policy|run remediation|analyze resources|get analyzer info)|policy pack [^\n]*no answer within)[^\n]*/,
+    kind: 'transient',
+    reason: 'PolicyPackFailed',
+    advice: 'nothing is known about its policies; correct the pack, or remove it from spec.pulumi.policyPacks',
+  },
+  {
+    snippet:
+      /policy pack [^\n]*failed to start[^\n]*|[^\n]*Pulumi policy project[^\n]*|[^\n]*(?:validating|reconciling|loading) policy (?:pack )?config[^\n]*|policy pack [^\n]*does not support config[^\n]*|configuring policy pack [^\n]*/,
+    kind: 'stalled',
+    reason: 'PolicyPackFailed',
+    advice: 'the pack does not load; correct it or its settings, or remove it from spec.pulumi.policyPacks',
+  },
+  {
     snippet: /the stack is currently locked by[^]*/,
     kind: 'transient',
     reason: 'StateLocked',
     advice: 'wait for the other update to end; if its machine is gone, remove the lock with `pulumi cancel`',
   },
   {
+    snippet:
+      /(?:get stack secrets manager(?![^]{0,300}incorrect passphrase)|constructing secrets manager of type "(?:cloud|service)")[^]{0,600}|secrets \(code=\w+\)[^]{0,600}/,
+    kind: 'transient',
+    reason: 'SecretsProviderFailed',
+    advice:
+      'check the key in spec.pulumi.secretsProvider and that the credentials of the phase may decrypt with it; see docs/secrets.md',
+    early: true,
+  },
+  {
     snippet: /incorrect passphrase|constructing secrets manager[^\n]*|decrypting secret[^\n]*/,
     kind: 'stalled',
     reason: 'StateMovedOutside',
-    advice: "the state is encrypted with a passphrase that is not this stack's; restore the state this stack wrote",
+    advice:
+      "the state is encrypted with a passphrase that is not this stack's; restore the state this stack wrote, or name the passphrase of a state that was there before in spec.pulumi.passphrase",
     early: true,
   },
   {
@@ -70,11 +94,18 @@ const RULES: readonly Rule[] = [
   },
 ];
 
+/** Whether a diagnostic says why something failed, and not just that it did. */
+export function saysWhy(message: string): boolean {
+  const text = tidy(message);
+  return text !== '' && !USELESS.test(text);
+}
+
 const VIOLATION = /[^\n]*violates plan[^\n]*|expected resource operations for [^\n]*none were seen[^\n]*/;
 
 const FAILED: Record<EngineOperation, Reason> = {
   preview: 'PreviewFailed',
   apply: 'ApplyFailed',
+  destroy: 'ApplyFailed',
   refresh: 'RefreshFailed',
   drift: 'DriftCheckFailed',
   state: 'BackendUnreachable',
@@ -99,7 +130,7 @@ function tidy(text: string): string {
 function firstUseful(failure: EngineFailure): string {
   for (const { message, urn } of failure.log.errors) {
     const text = tidy(message);
-    if (text === '' || USELESS.test(text)) continue;
+    if (!saysWhy(message)) continue;
     const name = urn?.split('::').slice(3).join('::');
     return name === undefined || name === '' ? text : `${name}: ${text}`;
   }

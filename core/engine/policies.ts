@@ -1,8 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { ReconcileError, stalled } from '../domain/errors.ts';
+import { ReconcileError, stalled, transient } from '../domain/errors.ts';
 import type { PolicyRemediation, PolicyReport, PolicyViolation } from '../domain/plan.ts';
-import { mandatoryViolations, sayViolations, violationKey } from '../domain/policy.ts';
+import { NO_POLICIES, overridesFor, sayViolations, violationKey } from '../domain/policy.ts';
+import type { Scrubber } from '../scrubber.ts';
 import {
   MAX_POLICY_EVENTS,
   type EventLog,
@@ -10,6 +11,7 @@ import {
   type PolicyEvent,
   type PolicyRemediationEvent,
 } from './events.ts';
+import { saysWhy } from './failures.ts';
 import { OVERRIDES_VARIABLE } from './host/policy-overrides.ts';
 import type { EngineRequest, PolicyPack } from './port.ts';
 import { shown } from './property-diff.ts';
@@ -17,11 +19,23 @@ import { shown } from './property-diff.ts';
 /** A message of a policy is a sentence or two. */
 const MAX_MESSAGE_CHARS = 2_000;
 
-/** What an engine process is told about policies. */
+/** One engine process and its policies. */
 export interface PolicyRun {
   options: { policyPacks?: string[]; policyPackConfigs?: string[] };
   environment: Record<string, string>;
+  /** What the packs said in a phase; see `policyReport`. */
+  report(log: EventLog, phase: Phase): PolicyReport;
+  /** What a failure of the process is; see `policyFailure`. */
+  explain(log: EventLog, error: unknown): unknown;
 }
+
+/** A process without policy packs. */
+export const NO_POLICY_RUN: PolicyRun = {
+  options: {},
+  environment: {},
+  report: () => NO_POLICIES,
+  explain: (_log, error) => error,
+};
 
 /** A preview or apply that the engine ended because of what policies say; the report has every violation. */
 export class PoliciesViolated extends ReconcileError {
@@ -29,7 +43,6 @@ export class PoliciesViolated extends ReconcileError {
 
   constructor(report: PolicyReport) {
     super({ kind: 'stalled', reason: 'PolicyViolated', message: `policies are violated: ${sayViolations(report)}` });
-    this.name = 'PoliciesViolated';
     this.report = report;
   }
 }
@@ -48,14 +61,11 @@ export function policyDirs(request: Pick<EngineRequest, 'runDir' | 'policyPacks'
   return packs.length === 0 ? [] : [policyFolder(request.runDir), ...packs.map(({ dir }) => dir)];
 }
 
-/** Writes settings and overrides where the engine and our language host read them. */
-export async function preparePolicies(
-  request: Pick<EngineRequest, 'runDir' | 'policyPacks'>,
+async function writePolicies(
+  { runDir, policyPacks: packs = [] }: Pick<EngineRequest, 'runDir' | 'policyPacks'>,
   overridden: readonly string[],
-): Promise<PolicyRun> {
-  const packs = request.policyPacks ?? [];
-  if (packs.length === 0) return { options: {}, environment: {} };
-  const folder = policyFolder(request.runDir);
+): Promise<Pick<PolicyRun, 'options' | 'environment'>> {
+  const folder = policyFolder(runDir);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const overrides = join(folder, 'overrides.json');
   await writeFile(overrides, JSON.stringify(overridden), { mode: 0o600 });
@@ -67,6 +77,22 @@ export async function preparePolicies(
   return {
     options: { policyPacks: packs.map(({ dir }) => dir), ...(hasConfig && { policyPackConfigs: configs }) },
     environment: { [OVERRIDES_VARIABLE]: overrides },
+  };
+}
+
+/** Writes settings and overrides where the engine and our language host read them. */
+export async function preparePolicies(
+  request: Pick<EngineRequest, 'runDir' | 'policyPacks'>,
+  scrubber: Pick<Scrubber, 'scrub'>,
+  overridden: readonly string[],
+): Promise<PolicyRun> {
+  const packs = request.policyPacks ?? [];
+  if (packs.length === 0) return NO_POLICY_RUN;
+  const context = { packs, scrub: (text: string) => scrubber.scrub(text) };
+  return {
+    ...(await writePolicies(request, overridden)),
+    report: (log, phase) => policyReport(log, phase, context),
+    explain: (log, error) => policyFailure(log, context, error),
   };
 }
 
@@ -175,17 +201,11 @@ export function policyReport(log: EventLog, phase: Phase, { packs, scrub }: Repo
 /**
  * Whether policies, and nothing else, ended an engine process: `PoliciesViolated` with every violation of its last phase, else
  * the error as it was, its packs called by their names.
- * @param isUseful whether a diagnostic says why the process failed, and not just that it did.
  */
-export function policyFailure(
-  log: EventLog,
-  context: ReportContext,
-  error: unknown,
-  isUseful: (message: string) => boolean,
-): unknown {
+export function policyFailure(log: EventLog, context: ReportContext, error: unknown): unknown {
   const phase = log.phases.at(-1);
   const isOver = phase?.summary !== undefined && phase.ended;
-  if (!isOver || log.errors.some(({ message }) => isUseful(message))) return named(error, context.packs);
+  if (!isOver || log.errors.some(({ message }) => saysWhy(message))) return named(error, context.packs);
   if (!phase.policies.violations.some(({ enforcementLevel }) => asLevel(enforcementLevel) === 'mandatory'))
     return named(error, context.packs);
   return new PoliciesViolated(policyReport(log, phase, context));
@@ -203,17 +223,52 @@ function named(error: unknown, packs: readonly PolicyPack[]): unknown {
 }
 
 /** The report with the level that violations had before they were overridden. */
-export function withOverridden(report: PolicyReport, keys: readonly string[]): PolicyReport {
+function withLevels(report: PolicyReport, keys: readonly string[]): PolicyReport {
   const overridden = new Set(keys);
-  return {
-    ...report,
-    violations: report.violations.map((violation) =>
-      overridden.has(violationKey(violation)) ? { ...violation, level: 'mandatory' as const } : violation,
-    ),
-  };
+  const violations = report.violations.map((violation) =>
+    overridden.has(violationKey(violation)) ? { ...violation, level: 'mandatory' as const } : violation,
+  );
+  return { ...report, violations };
 }
 
-/** True when the report stops a plan until somebody overrides it. */
-export function isStopped(report: PolicyReport): boolean {
-  return mandatoryViolations(report).length > 0;
+/**
+ * Previews under the request's packs. The engine writes no plan when a mandatory policy is violated, so then it previews once
+ * more with exactly these violations as advice: what a person may override is a whole plan, and that plan is applied.
+ * @throws ReconcileError(stalled, PolicyPackFailed) when the packs then find something else
+ */
+export async function underPolicies<T extends { policies: PolicyReport }>(
+  request: Pick<EngineRequest, 'runDir' | 'policyPacks'>,
+  scrubber: Pick<Scrubber, 'scrub'>,
+  preview: (policies: PolicyRun) => Promise<T>,
+): Promise<T> {
+  let violated: PoliciesViolated;
+  try {
+    return await preview(await preparePolicies(request, scrubber, []));
+  } catch (error) {
+    if (!(error instanceof PoliciesViolated)) throw error;
+    violated = error;
+  }
+  const keys = overridesFor(violated.report);
+  try {
+    const planned = await preview(await preparePolicies(request, scrubber, keys));
+    return { ...planned, policies: withLevels(planned.policies, keys) };
+  } catch (error) {
+    if (!(error instanceof PoliciesViolated)) throw error;
+    throw stalled(
+      'PolicyPackFailed',
+      `policies said one thing about this program, and a moment later another (${error.message}); what they say must follow from the resources alone`,
+      error,
+    );
+  }
+}
+
+/** Violations that were not there when the plan was approved: nothing is changed yet, or the apply stops where it is. */
+export function stoppedByPolicies(log: EventLog, error: unknown): unknown {
+  if (!(error instanceof PoliciesViolated)) return error;
+  if (log.phases.length < 2) return transient('PlanStale', `${error.message}; nothing was changed`, error);
+  return stalled(
+    'PolicyViolated',
+    `the apply stopped midway at what its policies do not allow: ${sayViolations(error.report)}. Correct the program, or override it on the plan of the rest`,
+    error,
+  );
 }

@@ -60,6 +60,18 @@ export interface StateSecrets {
   ciphertexts?: Record<string, string>;
 }
 
+/** What a state says its secrets are encrypted with. */
+export type StateProvider =
+  | { type: 'passphrase'; salt: string }
+  | { type: 'cloud'; url: string; encryptedKey: string }
+  | { type: 'service' };
+
+/** What the provider of a state's secrets made: its key, encrypted by itself, and config values encrypted with it. */
+export interface ProviderSecrets {
+  encryptedKey?: string;
+  ciphertexts: Record<string, string>;
+}
+
 /** Everything one engine operation needs. The engine never reads the database. */
 export interface EngineRequest {
   tenant: string;
@@ -81,6 +93,8 @@ export interface EngineRequest {
   /** A drift check runs the program in its refresh too, for providers whose credentials the program makes. */
   runProgram?: boolean;
   policyPacks?: PolicyPack[];
+  /** Violations a person overrode, as `violationKey` writes them: exactly these count as advice. */
+  policyOverrides?: string[];
   /** Dead runs of this stack, whose locks may be removed. */
   deadRunIds?: string[];
   limits?: ProcessLimits;
@@ -113,6 +127,21 @@ export interface ApplyRequest extends EngineRequest {
   gate(): Promise<string[]>;
 }
 
+/** What a destroy would take away. */
+export interface DestroyPreview {
+  changes: ResourceChange[];
+  summary: ChangeSummary;
+  /** Every resource of the state, in its order: what `--target` gets, one by one. */
+  urns: string[];
+  /** Names of resources that stay in the world and only leave the state. */
+  retained: string[];
+}
+
+export interface DestroyRequest extends EngineRequest {
+  /** As of an apply; asked while the engine holds the lock and has deleted nothing. */
+  gate(): Promise<string[]>;
+}
+
 export interface ApplyResult {
   summary: ChangeSummary;
   checkpoint: Checkpoint;
@@ -123,6 +152,11 @@ export interface Checkpoint {
   /** `sha256:…` of the deployment, or `absent`. */
   hash: string;
   resources: number;
+  /**
+   * How many of them bring code that runs with them: dynamic resources, whose provider lies in the state, and providers
+   * whose plugin the state says where to fetch (design: state is code).
+   */
+  dynamic: number;
   pendingOperations: PendingOperation[];
 }
 
@@ -151,9 +185,20 @@ export interface Engine {
   versions(programDir: string): Promise<EngineVersions>;
   /** Reads the state without a lock and without executing anything of it. */
   checkpoint(request: EngineRequest): Promise<Checkpoint>;
+  /** What encrypts the secrets of the state that is there; undefined where none says it. Executes nothing of it. */
+  stateProvider(request: EngineRequest): Promise<StateProvider | undefined>;
+  /** Has `settings.provider` make its key where there is none, and encrypt config values by key. Touches no state. */
+  encryptConfig(request: EngineRequest, values: Record<string, string>): Promise<ProviderSecrets>;
   preview(request: EngineRequest): Promise<PreviewResult>;
   /** Applies exactly `plan`. Throws `PlanStale` when the gate found differences (nothing changed). */
   apply(request: ApplyRequest): Promise<ApplyResult>;
+  /**
+   * What a destroy of everything would do; executes no program.
+   * @throws stalled(ResourceProtected) naming what is protected
+   */
+  previewDestroy(request: EngineRequest): Promise<DestroyPreview>;
+  /** Destroys exactly `targets`: what is not named stays, and what depends on it is not taken along. */
+  destroy(request: DestroyRequest): Promise<ApplyResult>;
   /** `refresh --preview-only` and a plain preview: live and program drift. Writes nothing. */
   drift(request: EngineRequest): Promise<DriftResult>;
   /** A writing refresh of `targets` (all when empty), which never runs the program. */

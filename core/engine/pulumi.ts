@@ -1,13 +1,13 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ReconcileError, stalled, transient } from '../domain/errors.ts';
-import type { ResourceChange } from '../domain/plan.ts';
+import { ReconcileError, stalled } from '../domain/errors.ts';
+import type { PolicyReport, ResourceChange } from '../domain/plan.ts';
+import { engineStackName } from './backends.ts';
 import { changeSummary, resourceChanges } from './changes.ts';
-import { ABSENT, parseExport, parseStateFile } from './checkpoint.ts';
+import { destroy, previewDestroy } from './destroy.ts';
 import { liveDrift, pendingChanges, refreshedResources } from './drift.ts';
-import type { EventLog, Phase } from './events.ts';
-import { openGate } from './gate-server.ts';
-import { GATE_VARIABLE } from './host/gate.ts';
+import { phaseOf, type Phase } from './events.ts';
+import { withGate } from './gated.ts';
 import { releaseOwnLocks } from './locks.ts';
 import { changedInputs, planFileHash } from './plan-file.ts';
 import type {
@@ -20,29 +20,31 @@ import type {
   EngineVersions,
   PreviewResult,
 } from './port.ts';
+import { NO_POLICY_RUN, preparePolicies, stoppedByPolicies, underPolicies, type PolicyRun } from './policies.ts';
 import { checkImported, settlePending } from './pending.ts';
 import type { PendingAnswer } from '../store/schema.ts';
 import type { EngineOptions } from './run-engine.ts';
 import { openSession, type Session, type VersionedEngine } from './session.ts';
-import { readStateFile, stateFolder } from './state-files.ts';
+import { encryptConfig, providerOf } from './secrets-provider.ts';
+import { exportState, readCheckpoint, readDeployment } from './state.ts';
 import { installedVersions, programVersions } from './versions.ts';
 
 /** The plan was made without a refresh; one in between would move the state under it. */
 const NO_REFRESH = ['--refresh=false'];
 
-function phaseOf(log: EventLog, index: number): Phase {
-  const phase = log.phases[index];
-  if (phase === undefined) throw new Error(`the engine's events have no phase ${index}`);
-  return phase;
-}
-
 interface Planned {
   phase: Phase;
   changes: ResourceChange[];
   plan: Buffer;
+  policies: PolicyReport;
 }
 
-async function previewOnce(session: Session, operation: 'preview' | 'drift', runDir: string): Promise<Planned> {
+async function previewOnce(
+  session: Session,
+  operation: 'preview' | 'drift',
+  runDir: string,
+  policies: PolicyRun = NO_POLICY_RUN,
+): Promise<Planned> {
   const planPath = join(runDir, 'plan.json');
   // A plan of an earlier attempt must never pass for this one's.
   await rm(planPath, { force: true });
@@ -50,53 +52,39 @@ async function previewOnce(session: Session, operation: 'preview' | 'drift', run
     operation,
     phases: 1,
     extra: NO_REFRESH,
-    run: (stack, options) => stack.preview({ ...options, plan: planPath }),
+    environment: policies.environment,
+    explain: policies.explain,
+    run: (stack, options) => stack.preview({ ...options, ...policies.options, plan: planPath }),
   });
   const plan = await readFile(planPath);
   const phase = phaseOf(log, 0);
-  return { phase, plan, changes: resourceChanges(phase, changedInputs(plan)) };
+  return { phase, plan, changes: resourceChanges(phase, changedInputs(plan)), policies: policies.report(log, phase) };
 }
 
 /** The first preview of a stack finds no state; only then one is made, so that no other preview pays for the question. */
-async function previewOrInit(session: Session, request: EngineRequest): Promise<Planned> {
+async function previewOrInit(session: Session, request: EngineRequest, policies: PolicyRun): Promise<Planned> {
   try {
-    return await previewOnce(session, 'preview', request.runDir);
+    return await previewOnce(session, 'preview', request.runDir, policies);
   } catch (error) {
     if (!(error instanceof ReconcileError) || error.reason !== 'StateRegressed') throw error;
-    await session.print(['stack', 'init', '--no-select', '--stack', request.identity.stack]);
-    return previewOnce(session, 'preview', request.runDir);
+    await session.print(['stack', 'init', '--no-select', '--stack', engineStackName(request.identity)]);
+    return previewOnce(session, 'preview', request.runDir, policies);
   }
 }
 
 async function preview(engine: VersionedEngine, request: EngineRequest): Promise<PreviewResult> {
-  const { phase, plan, changes } = await previewOrInit(await openSession(engine, request), request);
+  const session = await openSession(engine, request);
+  const { phase, plan, changes, policies } = await underPolicies(request, engine.scrubber, (run) =>
+    previewOrInit(session, request, run),
+  );
   return {
     changes,
     summary: changeSummary(phase),
     plan,
     planHash: planFileHash(plan),
     unknowns: changes.flatMap(({ urn, unknowns }) => unknowns.map((path) => `${urn}#${path}`)),
+    policies,
   };
-}
-
-/** The state as JSON, its secrets encrypted. */
-function exportState(session: Session, { identity }: EngineRequest): Promise<string> {
-  return session.print(['stack', 'export', '--stack', identity.stack]);
-}
-
-async function checkpoint(engine: VersionedEngine, request: EngineRequest): Promise<Checkpoint> {
-  const folder = stateFolder(request.identity.backend);
-  if (folder !== undefined) {
-    const text = await readStateFile(folder, request.identity);
-    return text === undefined ? ABSENT : parseStateFile(text);
-  }
-  const session = await openSession(engine, request);
-  try {
-    return parseExport(await exportState(session, request));
-  } catch (error) {
-    if (error instanceof ReconcileError && error.reason === 'StateRegressed') return ABSENT;
-    throw error;
-  }
 }
 
 /**
@@ -117,24 +105,19 @@ async function apply(engine: VersionedEngine, request: ApplyRequest): Promise<Ap
   const planPath = join(request.runDir, 'approved-plan.json');
   await writeFile(planPath, request.plan, { mode: 0o600 });
   const session = await openSession(engine, request);
-  const gate = await openGate(request.runDir, () => request.gate());
-  try {
-    const log = await session.run({
+  const policies = await preparePolicies(request, engine.scrubber, request.policyOverrides ?? []);
+  const log = await withGate(request, (environment) =>
+    session.run({
       operation: 'apply',
       phases: 2,
       extra: NO_REFRESH,
-      environment: { [GATE_VARIABLE]: gate.path },
-      run: (stack, options) => stack.up({ ...options, plan: planPath }),
-    });
-    return { summary: changeSummary(phaseOf(log, 1)), checkpoint: await checkpoint(engine, request) };
-  } catch (error) {
-    const differences = gate.differences();
-    if (differences.length > 0)
-      throw transient('PlanStale', `what was approved no longer holds: ${differences.join('; ')}`, error);
-    throw gate.failure() ?? error;
-  } finally {
-    await gate.close();
-  }
+      environment: { ...environment, ...policies.environment },
+      explain: (events, error) => stoppedByPolicies(events, policies.explain(events, error)),
+      run: (stack, options) => stack.up({ ...options, ...policies.options, plan: planPath }),
+    }),
+  );
+  policies.report(log, phaseOf(log, 1));
+  return { summary: changeSummary(phaseOf(log, 1)), checkpoint: await readCheckpoint(engine, request) };
 }
 
 async function drift(engine: VersionedEngine, request: EngineRequest): Promise<DriftResult> {
@@ -159,7 +142,7 @@ async function settle(session: Session, request: EngineRequest, answers: Pending
   const path = join(request.runDir, 'settled.json');
   try {
     await writeFile(path, settled.text, { mode: 0o600 });
-    await session.print(['stack', 'import', '--file', path, '--stack', request.identity.stack]);
+    await session.print(['stack', 'import', '--file', path, '--stack', engineStackName(request.identity)]);
   } finally {
     await rm(path, { force: true });
   }
@@ -177,7 +160,7 @@ async function refresh(engine: VersionedEngine, request: EngineRequest, answers:
     run: (stack, options) => stack.refresh({ ...options, runProgram: false }),
   });
   if (imported.length > 0) checkImported(await exportState(session, request), imported);
-  return checkpoint(engine, request);
+  return readCheckpoint(engine, request);
 }
 
 /**
@@ -193,14 +176,21 @@ export function createPulumiEngine(options: EngineOptions): Engine {
     if (engine === undefined) throw stalled('EngineMismatch', 'the engine does not say its version');
     return { ...options, version: engine };
   };
+  const beside = (request: EngineRequest) => (applying.has(request.runId) ? besideApply(request) : request);
   return {
     versions: async (programDir) => ({ ...(await versions()), ...(await programVersions(programDir)) }),
-    checkpoint: async (request) =>
-      checkpoint(await versioned(), applying.has(request.runId) ? besideApply(request) : request),
+    checkpoint: async (request) => readCheckpoint(await versioned(), beside(request)),
+    stateProvider: async (request) => providerOf(await readDeployment(await versioned(), beside(request))),
+    encryptConfig: async (request, values) => encryptConfig(options, beside(request), values),
     preview: async (request) => preview(await versioned(), request),
     async apply(request) {
       applying.add(request.runId);
       return apply(await versioned(), request).finally(() => applying.delete(request.runId));
+    },
+    previewDestroy: async (request) => previewDestroy(await versioned(), request),
+    async destroy(request) {
+      applying.add(request.runId);
+      return destroy(await versioned(), request).finally(() => applying.delete(request.runId));
     },
     drift: async (request) => drift(await versioned(), request),
     refresh: async (request, answers) => refresh(await versioned(), request, answers),

@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import type { Scrubber } from '../scrubber.ts';
 import { openRunNetwork, type OpenNetwork } from './egress/run-network.ts';
 import { buildEnvironment, certificatePaths } from './environment.ts';
+import { policyDirs } from './policies.ts';
 import { runEngineProcess, type EngineProcessResult } from './process.ts';
 import type { EngineRequest } from './port.ts';
 import { stateFolder } from './state-files.ts';
@@ -96,6 +97,7 @@ function runInSandbox(
         ...HOST_PARTS,
         ...certificatePaths(engine.ownEnvironment),
         ...request.readOnlyDirs,
+        ...policyDirs(request),
       ],
       hiddenDirs: engine.hiddenDirs,
     },

@@ -2,12 +2,15 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LocalWorkspace, Stack as PulumiStack } from '@pulumi/pulumi/automation/index.js';
 import type { Scrubber } from '../scrubber.ts';
+import { engineStackName } from './backends.ts';
 import { createPulumiCommand, EngineCommandError } from './command.ts';
 import { isComplete, newEventLog, recordEvent, type EngineEvent, type EventLog } from './events.ts';
 import { classifyFailure, eventsIncomplete, type EngineOperation } from './failures.ts';
+import { lockedError, withoutOwnLocks } from './locks.ts';
 import type { EngineRequest } from './port.ts';
 import { runFolders } from './environment.ts';
 import { runEngine, type EngineOptions } from './run-engine.ts';
+import { PROVIDER_LIMIT_MS, providerFailed } from './secrets-provider.ts';
 import { writeSettings } from './settings.ts';
 import { stateFolder } from './state-files.ts';
 
@@ -34,6 +37,8 @@ export interface Operation {
   phases: number;
   extra?: string[];
   environment?: Record<string, string>;
+  /** What a failure is, seen with its events; it is thrown as it comes when undefined. */
+  explain?(log: EventLog, error: unknown): unknown;
   run(stack: PulumiStack, options: CommonOptions): Promise<unknown>;
 }
 
@@ -94,36 +99,59 @@ async function openStack(context: Context, operation: Operation): Promise<Pulumi
       execute(context, args, operation.environment ?? {}, { limit: engine.maxOutputBytes, onOutput }),
   });
   const workspace = await LocalWorkspace.create({ workDir: request.programDir, pulumiCommand, envVars: {} });
-  return PulumiStack.select(request.identity.stack, workspace);
+  return PulumiStack.select(engineStackName(request.identity), workspace);
 }
 
 function failure({ engine, request }: Context, operation: EngineOperation, log: EventLog, thrown: unknown): unknown {
   if (!(thrown instanceof EngineCommandError)) return thrown;
   const { code, stdout, stderr } = thrown.result;
   const scrub = (said: string) => engine.scrubber.scrub(said);
+  const locked = log.phases.length === 0 ? lockedError(scrub(`${stdout}\n${stderr}`), request.identity) : undefined;
+  if (locked !== undefined) return locked;
   return classifyFailure({ operation, code, log, scrub, text: `${stdout}\n${stderr}`, programDir: request.programDir });
+}
+
+/** The engine waits for a provider of the state's secrets without a limit, before its first event. */
+function watchProvider(context: Context): { context: Context; opened(): void } {
+  const { engine, request } = context;
+  const { provider } = request.settings;
+  if (provider === undefined) return { context, opened: () => undefined };
+  const silent = new AbortController();
+  const limitMs = engine.secretsProviderMs ?? PROVIDER_LIMIT_MS;
+  const timer = setTimeout(
+    () => silent.abort(providerFailed(provider, `no answer within ${limitMs / 1000} s`)),
+    limitMs,
+  );
+  const signal = AbortSignal.any([request.signal, silent.signal]);
+  return { context: { ...context, request: { ...request, signal } }, opened: () => clearTimeout(timer) };
 }
 
 async function runOperation(context: Context, operation: Operation): Promise<EventLog> {
   const { engine, request, configFile } = context;
   const log = newEventLog();
   const output = engine.scrubber.stream();
+  const watch = watchProvider(context);
   const pass = (text: string) => {
     if (text !== '') request.onOutput(text);
   };
   try {
-    await operation.run(await openStack(context, operation), {
+    await operation.run(await openStack(watch.context, operation), {
       color: 'never',
       configFile,
       suppressProgress: true,
       onOutput: (text) => pass(output.write(text)),
       // The stream's JSON as apitype/events.go writes it; the engine is the one trusted source of it.
-      onEvent: (event) => recordEvent(log, event as EngineEvent),
+      onEvent: (event) => {
+        watch.opened();
+        recordEvent(log, event as EngineEvent);
+      },
       ...(request.targets.length === 0 ? {} : { target: request.targets }),
     });
   } catch (thrown) {
-    throw failure(context, operation.operation, log, thrown);
+    const error = failure(context, operation.operation, log, thrown);
+    throw operation.explain === undefined ? error : operation.explain(log, error);
   } finally {
+    watch.opened();
     pass(output.end());
   }
   if (!isComplete(log, operation.phases)) throw eventsIncomplete(operation.operation);
@@ -146,12 +174,17 @@ export async function openSession(engine: VersionedEngine, request: EngineReques
   // Once, and only for operations: a look at the state may happen while another process reads the file.
   let settings: Promise<void> | undefined;
   const { identity, programDir, passphrase, config } = request;
-  const { encryptionSalt } = request.settings;
   return {
     async run(operation) {
-      await (settings ??= writeSettings(configFile, { ...identity, programDir, encryptionSalt, passphrase, config }));
-      return runOperation(context, operation);
+      await (settings ??= writeSettings(configFile, {
+        ...identity,
+        programDir,
+        secrets: request.settings,
+        passphrase,
+        config,
+      }));
+      return withoutOwnLocks(engine, request, () => runOperation(context, operation));
     },
-    print: (args) => printed(context, args),
+    print: (args) => withoutOwnLocks(engine, request, () => printed(context, args)),
   };
 }
