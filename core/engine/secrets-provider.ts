@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parse, stringify } from 'yaml';
 import { ReconcileError, stalled, transient } from '../domain/errors.ts';
+import { engineStackName } from './backends.ts';
 import { documentAt, isDocument, textAt, type Document } from './json-document.ts';
 import type { EngineRequest, ProviderSecrets, StateProvider } from './port.ts';
 import { runEngine, type EngineOptions } from './run-engine.ts';
@@ -89,7 +90,15 @@ async function run(engine: EngineOptions, request: EngineRequest, settings: stri
   const limitMs = Math.min(engine.secretsProviderMs ?? PROVIDER_LIMIT_MS, request.timeoutMs);
   try {
     const result = await runEngine(engine, request, {
-      args: ['config', 'set-all', '--stack', request.identity.stack, '--config-file', settings, '--non-interactive'],
+      args: [
+        'config',
+        'set-all',
+        '--stack',
+        engineStackName(request.identity),
+        '--config-file',
+        settings,
+        '--non-interactive',
+      ],
       // By the environment, as the passphrase is: other processes of the machine can read argv.
       extraEnvironment: { PULUMI_OPTION_JSON: json },
       timeoutMs: limitMs,

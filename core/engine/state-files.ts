@@ -1,7 +1,8 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
+import { stalled, type ReconcileError } from '../domain/errors.ts';
 import type { StateIdentity } from '../domain/plan.ts';
 
 /** A checkpoint larger than this, unpacked, is refused rather than read into memory. */
@@ -27,19 +28,42 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** The checkpoint's JSON text, unpacked where the backend was told to pack it; undefined when there is no state. */
-export async function readStateFile(folder: string, { project, stack }: StateIdentity): Promise<string | undefined> {
-  const path = join(folder, 'stacks', project, `${stack}.json`);
-  const limit = { maxOutputLength: MAX_STATE_BYTES };
-  const plain = await readIfThere(path);
-  if (plain !== undefined) return plain.toString('utf8');
-  const gzip = await readIfThere(`${path}.gz`);
-  if (gzip !== undefined) return gunzipSync(gzip, limit).toString('utf8');
-  const zstd = await readIfThere(`${path}.zst`);
-  return zstd === undefined ? undefined : zstdDecompressSync(zstd, limit).toString('utf8');
+const PACKED: readonly (readonly [ending: string, unpack: (bytes: Buffer) => Buffer])[] = [
+  ['', (bytes) => bytes],
+  ['.gz', (bytes) => gunzipSync(bytes, { maxOutputLength: MAX_STATE_BYTES })],
+  ['.zst', (bytes) => zstdDecompressSync(bytes, { maxOutputLength: MAX_STATE_BYTES })],
+];
+
+function unreadable(name: string, why: string, cause?: unknown): ReconcileError {
+  return stalled(
+    'StateInvalid',
+    `the state cannot be read: ${name} ${why}. Restore it from a backup (the backend keeps them under .pulumi/backups); nothing was run or changed`,
+    cause,
+  );
 }
 
-/** Who holds a lock of the backend: the text the engine wrote. */
+/**
+ * The checkpoint's JSON text, unpacked where the backend was told to pack it; undefined when there is no state.
+ * @throws ReconcileError stalled(StateInvalid) for one that is cut, or over 512 MiB unpacked
+ */
+export async function readStateFile(folder: string, { project, stack }: StateIdentity): Promise<string | undefined> {
+  const path = join(folder, 'stacks', project, `${stack}.json`);
+  for (const [ending, unpack] of PACKED) {
+    const size = await stat(path + ending).then((found) => found.size, () => 0); // prettier-ignore
+    if (size > MAX_STATE_BYTES)
+      throw unreadable(`${stack}.json${ending}`, `is larger than ${MAX_STATE_BYTES / 2 ** 20} MiB`);
+    const bytes = await readIfThere(path + ending);
+    if (bytes === undefined) continue;
+    try {
+      return unpack(bytes).toString('utf8');
+    } catch (cause) {
+      throw unreadable(`${stack}.json${ending}`, 'is cut, or too large unpacked', cause);
+    }
+  }
+  return undefined;
+}
+
+/** A lock of a file backend: the text the engine wrote, and where it lies. */
 export interface StateLock {
   path: string;
   hostname: string;
