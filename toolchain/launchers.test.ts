@@ -28,6 +28,24 @@ describe('launchers', () => {
     expect(JSON.parse(stdout)).toEqual([['a b', '$c'], 'x']);
   });
 
+  it('keep from the dynamic provider what is private to the engine, in every place it could be read', async () => {
+    const script = `const { readFileSync, existsSync } = require('node:fs');
+      const own = '/proc/self/environ';
+      console.log(existsSync(own) ? readFileSync(own, 'utf8') : JSON.stringify(process.env));`;
+    await writeFile(join(hostDir, 'dynamic-provider.ts'), script);
+    await layLaunchers(dir, { node: process.execPath, hostDir });
+    const { stdout } = await run(join(dir, 'pulumi-resource-pulumi-nodejs'), [], {
+      env: {
+        GIVEN: 'given',
+        PULUMI_CONFIG_PASSPHRASE: 'canary',
+        PULUMI_BACKEND_URL: 'canary',
+        PULUMI_ACCESS_TOKEN: 'canary',
+      },
+    });
+    expect(stdout).toContain('given');
+    expect(stdout).not.toContain('canary');
+  });
+
   it('is left alone when it is right, and replaced when Node.js has moved', async () => {
     const file = join(dir, 'pulumi-resource-pulumi-nodejs');
     await layLaunchers(dir, { node: process.execPath, hostDir });

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PRIVATE_VARIABLES } from '../core/engine/host/private-variables.ts';
+import { foreignPrefix } from '../core/engine/host/privilege.ts';
 
 /** What the launchers run. */
 export interface LauncherTargets {
@@ -10,10 +12,17 @@ export interface LauncherTargets {
   hostDir: string;
 }
 
-const launchers = {
-  'pulumi-language-nodejs': 'main.ts',
-  'pulumi-resource-pulumi-nodejs': 'dynamic-provider.ts',
-};
+const host = { name: 'pulumi-language-nodejs', entry: 'main.ts' };
+const dynamicProvider = { name: 'pulumi-resource-pulumi-nodejs', entry: 'dynamic-provider.ts' };
+
+/**
+ * The dynamic provider runs the program's code in its own process, so what is private must never enter it: a variable deleted
+ * by the process itself stays readable in its /proc/self/environ.
+ */
+function asProgram(command: string[]): string[] {
+  const without = [...PRIVATE_VARIABLES].flatMap((name) => ['-u', name]);
+  return ['/usr/bin/env', ...without, ...foreignPrefix('program'), ...command];
+}
 
 /** How every launcher begins, and no real host does. */
 const script = "#!/bin/sh\nexec '";
@@ -32,7 +41,8 @@ export function hostsDir(engineDir: string): string {
  * replaced, whole; a real host that lies beside the engine moves out of its sight.
  */
 export async function layLaunchers(dir: string, { node, hostDir }: LauncherTargets): Promise<void> {
-  for (const [name, entry] of Object.entries(launchers)) await lay(join(dir, name), [node, join(hostDir, entry)]);
+  await lay(join(dir, host.name), [node, join(hostDir, host.entry)]);
+  await lay(join(dir, dynamicProvider.name), asProgram([node, join(hostDir, dynamicProvider.entry)]));
   await mkdir(hostsDir(dir), { recursive: true });
   for (const name of await readdir(dir)) if (foreignHost.test(name)) await takeHost(dir, name);
   for (const name of await readdir(hostsDir(dir))) {

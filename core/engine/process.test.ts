@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ReconcileError, transient } from '../domain/errors.ts';
+import { foreignPrefix } from './host/privilege.ts';
 import { isNamespaceEmpty } from './namespace.ts';
 import { withMarker } from './process-list.fixture.ts';
 import { runEngineProcess, type EngineProcessOptions } from './process.ts';
@@ -287,8 +288,28 @@ describe.skipIf(process.platform !== 'linux')('a program in the sandbox', { time
     'open the disk': 'ls /dev/vda || ls /dev/sda || ls /dev/nvme0n1 || ls /dev/mem',
     'read the environment of its guardian': 'cat /proc/1/environ',
     'see other processes': 'test $(ls -d /proc/[0-9]* | wc -l) -gt 8',
-    // The engine's own keeps programs from looking into it, and means nothing in a user namespace.
-    'have a capability but CAP_WAKE_ALARM': 'grep Cap /proc/self/status | grep -vE "0000000[08]00000000"',
+    // The engine's two keep programs from looking into it, and mean nothing in a user namespace (host/privilege.ts).
+    'have a capability but its guards': 'grep Cap /proc/self/status | grep -vE "000000(00|18)00000000"',
+    'have the engine look into its guardian': 'cat /proc/1/maps',
+    ...Object.fromEntries(
+      (['program', 'pack'] as const).flatMap((role) => {
+        const as = foreignPrefix(role).join(' ');
+        const other = foreignPrefix(role === 'pack' ? 'program' : 'pack').join(' ');
+        const look =
+          'cat /proc/$PPID/environ || cat /proc/$PPID/maps || readlink /proc/$PPID/fd/1 || ls /proc/$PPID/cwd/ || ls /proc/$PPID/root/ || head -c 1 /proc/$PPID/mem';
+        return [
+          [`look into the engine as a ${role} of it`, `${as} sh -c '${look}'`],
+          [
+            `look into the other foreign code of the run as a ${role}`,
+            `${other} sleep 1 & pid=$!; sleep 0.2; ${as} cat /proc/$pid/environ`,
+          ],
+          [`get the capability back as a ${role}`, `${as} sh -c 'grep CapPrm /proc/self/status | grep 18'`],
+        ];
+      }),
+    ),
+    'see other processes': 'test $(ls -d /proc/[0-9]* | wc -l) -gt 8',
+    // The engine's two keep programs from looking into it, and mean nothing in a user namespace (host/privilege.ts).
+    'have a capability but its guards': 'grep Cap /proc/self/status | grep -vE "000000(00|18)00000000"',
     'have the engine look into its guardian': 'cat /proc/1/maps',
     'read the environment of the engine as a program of it': `setpriv --inh-caps=-all -- sh -c 'cat /proc/$PPID/environ'`,
     'read the memory or the folders of the engine as a program of it': `setpriv --inh-caps=-all -- sh -c 'cat /proc/$PPID/maps || readlink /proc/$PPID/fd/1 || ls /proc/$PPID/cwd/ || ls /proc/$PPID/root/ || head -c 1 /proc/$PPID/mem'`,

@@ -1,13 +1,15 @@
 import type { ProcessLimits } from '../port.ts';
+import { GUARD_CAPABILITIES } from '../host/privilege.ts';
 import { THREADS_A_PROCESS } from './limits.ts';
+
+const GUARDS = Object.values(GUARD_CAPABILITIES).map((name) => `+${name}`);
 
 /**
  * Without a way to get a capability, core dumps (they hold secrets), and, unless started by root, more processes than it may.
- * One capability the engine keeps: it gives nothing in a user namespace, but the kernel lets no process look into another
- * that has one more (ptrace(2)), and the hosts start programs without it. So a program cannot read the engine's environment.
+ * The capabilities the engine keeps only guard it from the program; see host/privilege.ts.
  */
 const CONFINED = [
-  '/usr/bin/setpriv', '--inh-caps=-all,+wake_alarm', '--ambient-caps=-all', '--',
+  '/usr/bin/setpriv', `--inh-caps=${['-all', ...GUARDS].join(',')}`, '--ambient-caps=-all', '--',
   '/usr/bin/setpriv', '--bounding-set=-all', '--no-new-privs', '--',
 ]; // prettier-ignore
 

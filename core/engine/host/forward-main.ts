@@ -6,6 +6,7 @@
 import { spawn } from 'node:child_process';
 import { forwardedService, forwardTo } from './forward.ts';
 import { programEnvironment } from './private-variables.ts';
+import { foreignPrefix } from './privilege.ts';
 import { leaveWithEngine, serveHost } from './serve.ts';
 
 /** The engine kills a host that is not gone after five seconds. */
@@ -13,8 +14,9 @@ const GRACE_MS = 2_000;
 /** The first line of a host is a port number. */
 const MAX_FIRST_LINE = 1_024;
 
-const [command = '', ...args] = process.argv.slice(2);
-const host = spawn(command, args, { env: programEnvironment(process.env), stdio: ['ignore', 'pipe', 'inherit'] });
+const command = process.argv[2] ?? '';
+const [first = command, ...rest] = [...foreignPrefix('program'), ...process.argv.slice(2)];
+const host = spawn(first, rest, { env: programEnvironment(process.env), stdio: ['ignore', 'pipe', 'inherit'] });
 
 leaveWithEngine(() => {
   host.kill('SIGINT');

@@ -2,7 +2,7 @@
  * What the engine must know and a program must not: the passphrase opens every secret of the state, the backend URL may hold
  * credentials, and the gate is ours alone (design, Engine).
  */
-const PRIVATE_VARIABLES: ReadonlySet<string> = new Set([
+export const PRIVATE_VARIABLES: ReadonlySet<string> = new Set([
   'PULUMI_CONFIG_PASSPHRASE',
   'PULUMI_CONFIG_PASSPHRASE_FILE',
   'PULUMI_BACKEND_URL',

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { programEnvironment } from './private-variables.ts';
+import { foreignPrefix } from './privilege.ts';
 import { resolveSdk } from './sdk.ts';
 
 /** One call of the engine's `Run`, as far as a Node.js program needs it. */
@@ -75,8 +76,9 @@ function describeExit(code: number | null, signal: NodeJS.Signals | null): Progr
  */
 export function runProgram(run: ProgramRun, started: (child: ChildProcess) => void): Promise<ProgramResult> {
   const runner = resolveSdk(run.programDir, 'cmd/run');
+  const [command = '', ...args] = [...foreignPrefix('program'), process.execPath, ...commandLine(run, runner)];
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, commandLine(run, runner), {
+    const child = spawn(command, args, {
       cwd: run.programDir,
       env: { ...programEnvironment(process.env), ...runtimeVariables(run) },
       stdio: ['ignore', 'inherit', 'inherit'],
