@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Config } from '#core/config.ts';
 import { createPulumiEngine } from '#core/engine/pulumi.ts';
 import { bootId, isNamespaceEmpty, ownPidNamespace } from '#core/engine/namespace.ts';
 import { checkIsolation } from '#core/engine/isolation.ts';
+import { createRunClouds } from '#core/identity/run-clouds.ts';
 import { createLogger } from '#core/logger.ts';
 import { createBlobCache } from '#core/oci/blob-cache.ts';
 import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
@@ -13,6 +14,7 @@ import { createArtifactStore, type ArtifactStore } from '#core/oci/cache.ts';
 import { createConfiguredClient } from '#core/oci/configured-client.ts';
 import { createRing } from '#core/queue.ts';
 import { createScrubber } from '#core/scrubber.ts';
+import { createSecretStores } from '#core/secret-stores/stores.ts';
 import { loadMasterKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
 import { ensureInstallation } from '#core/store/installation.ts';
@@ -60,6 +62,11 @@ async function requireIsolation(config: Config): Promise<void> {
     throw new Error(`${problem} Or set PLUMBLINE_ISOLATION=none and accept that a dead worker is never proved dead.`);
 }
 
+/** Where the keys of identity tokens lie, should the service run on this machine too. */
+function keyFolders(config: Config): string[] {
+  return config.oidcKeys.startsWith('awskms:') ? [] : [resolve(config.oidcKeys)];
+}
+
 /** The cache of artifacts in the data folder, with the configured limits. */
 export function openArtifacts(config: Config): ArtifactStore {
   return createArtifactStore({
@@ -94,7 +101,7 @@ export async function buildWorker(
     engineDir: toolchain.engine.dir,
     nodePath: process.execPath,
     isolation: config.PLUMBLINE_ISOLATION,
-    hiddenDirs: [config.dataDir, config.cacheDir, dirname(config.keyFile)],
+    hiddenDirs: [config.dataDir, config.cacheDir, dirname(config.keyFile), ...keyFolders(config)],
     maxOutputBytes: config.PLUMBLINE_MAX_OUTPUT_KB * KIB,
     scrubber,
     ownEnvironment: own,
@@ -119,9 +126,16 @@ export async function buildWorker(
     artifacts: openArtifacts(config),
     blobs: createBlobCache({ dir: join(config.cacheDir, 'blobs'), maxBytes: config.PLUMBLINE_BLOB_CACHE_MB * MIB }),
     cloudIdentity: createCloudIdentity(),
+    runClouds: createRunClouds(),
     // A stack that names no credentials gets what PLUMBLINE_DOCKER_CONFIG has for its registry.
     registry: (credentials) => (credentials === undefined ? client : client.withCredentials(credentials)),
     dependencies: createDependencies(config, toolchain.engine.pulumi, own),
+    secretStores: createSecretStores({
+      files: config.PLUMBLINE_SECRET_FILES,
+      variables: config.PLUMBLINE_SECRET_VARIABLES,
+      tenants: config.PLUMBLINE_WORKER_TENANT.split(',').map((tenant) => tenant.trim()),
+      environment: own,
+    }),
     ring,
     proveDead: deathProof(identity),
     driftChecks: new Map(),

@@ -3,10 +3,12 @@ import type { Logger } from 'pino';
 import type { Config } from '#core/config.ts';
 import type { Engine } from '#core/engine/port.ts';
 import type { ArtifactStore, FetchedArtifact } from '#core/oci/cache.ts';
+import type { RunClouds } from '#core/identity/run-clouds.ts';
 import type { BlobCache } from '#core/oci/blob-cache.ts';
 import type { CloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
 import type { Pusher, RegistryCredentials, Source } from '#core/oci/port.ts';
 import type { Ring } from '#core/queue.ts';
+import type { SecretStores } from '#core/secret-stores/stores.ts';
 import type { MasterKey } from '#core/secrets.ts';
 import type { Scrubber } from '#core/scrubber.ts';
 import type { HeldLease } from './lease.ts';
@@ -49,7 +51,11 @@ export interface WorkerDeps {
   blobs: BlobCache;
   /** Credentials by the identity of the cloud the worker runs in. */
   cloudIdentity: CloudIdentity;
+  /** Asks clouds about the identities of runs. */
+  runClouds: RunClouds;
   dependencies: Dependencies;
+  /** Secrets that are kept elsewhere; steps use `readSecret`. */
+  secretStores: SecretStores;
   ring: Pick<Ring, 'ring' | 'clearStaleDedup'>;
   /** Proof that a lease's former holder and all it started are gone; see rule 7 of the design. */
   proveDead(lease: LeaseRow): Promise<boolean>;

@@ -41,6 +41,10 @@ export interface SecretsTable {
   sealed: Buffer;
   /** Where the values are read instead, at every run. */
   external: NullableJson<ExternalSecret>;
+  /** HMAC of the values an external one had when it was last read. */
+  digest: Nullable<string>;
+  /** Of an external one: the version that counts as a wish; it follows `version` at most every 10 minutes. */
+  wanted_version: Nullable<number>;
   updated_at: DefaultNow;
 }
 

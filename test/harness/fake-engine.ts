@@ -1,9 +1,18 @@
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stalled, transient } from '#core/domain/errors.ts';
 import { canonicalJson, digestOf, type ResourceChange } from '#core/domain/plan.ts';
 import { planFileHash } from '#core/engine/plan-file.ts';
-import type { ApplyRequest, Checkpoint, DriftItem, Engine, EngineRequest } from '#core/engine/port.ts';
+import type {
+  ApplyRequest,
+  Checkpoint,
+  DestroyRequest,
+  DriftItem,
+  Engine,
+  EngineRequest,
+  StateProvider,
+} from '#core/engine/port.ts';
 import type { PendingAnswer, PendingOperation } from '#core/store/schema.ts';
 
 type Properties = Record<string, unknown>;
@@ -27,6 +36,8 @@ export interface FakeHooks {
   /** After the gate, before the first change. */
   apply?: ((signal: AbortSignal) => Promise<void>) | undefined;
   drift?: () => Promise<void>;
+  /** Before the provider of the state's secrets answers. */
+  encryptConfig?: () => Promise<void>;
 }
 
 /** An engine for fast scenarios: a state and a world per stack, both plain data a test may change. */
@@ -34,13 +45,19 @@ export interface FakeEngine extends Engine {
   hooks: FakeHooks;
   state: Map<string, Resources>;
   world: Map<string, Resources>;
+  /** Resources of these types bring their own code, as dynamic ones do; by name. */
+  dynamic: Set<string>;
+  /** Names of protected resources. */
+  protected: Set<string>;
   /** Operations a cut-off apply left in the state. */
   pending: Map<string, PendingOperation[]>;
   /** State and world of the only stack there is. */
   only(): { state: Resources; world: Resources };
   /** Every change made to the world, in order: what a provider's log would say. */
   log: string[];
-  calls: { preview: number; apply: number; drift: number; refresh: number };
+  calls: { encryptConfig: number; preview: number; apply: number; drift: number; refresh: number; destroy: number };
+  /** What the state says its secrets are encrypted with. */
+  encryptedWith: StateProvider | undefined;
 }
 
 function key(request: EngineRequest): string {
@@ -108,6 +125,8 @@ export function createFakeEngine(): FakeEngine {
     hooks: {},
     state: new Map(),
     world: new Map(),
+    dynamic: new Set(),
+    protected: new Set(),
     pending: new Map(),
     only() {
       const [[stack, state] = [], ...more] = fake.state;
@@ -116,13 +135,23 @@ export function createFakeEngine(): FakeEngine {
       return { state, world: fake.world.get(stack) ?? {} };
     },
     log: [],
-    calls: { preview: 0, apply: 0, drift: 0, refresh: 0 },
+    encryptedWith: undefined,
+    calls: { encryptConfig: 0, preview: 0, apply: 0, drift: 0, refresh: 0, destroy: 0 },
     versions: async () => ({ engine: 'fake' }),
     checkpoint: async (request) => {
       request.signal.throwIfAborted();
       return checkpointOf(request);
     },
     releaseOwnLock: async () => undefined,
+    stateProvider: async () => fake.encryptedWith,
+    encryptConfig: async ({ settings }, values) => {
+      fake.calls.encryptConfig += 1;
+      if (fake.hooks.encryptConfig !== undefined) await fake.hooks.encryptConfig();
+      const ciphertexts = Object.fromEntries(
+        Object.entries(values).map(([name, text]) => [name, `v1:fake:${digestOf({ text, salt: randomUUID() })}`]),
+      );
+      return { encryptedKey: settings.encryptedKey ?? `key-of-${settings.provider}`, ciphertexts };
+    },
     preview: (request) =>
       guarded(request, async () => {
         fake.calls.preview += 1;
@@ -133,6 +162,16 @@ export function createFakeEngine(): FakeEngine {
         return { changes, summary: summaryOf(changes), plan, planHash: planFileHash(plan), unknowns: [] };
       }),
     apply: (request) => guarded(request, () => apply(request)),
+    previewDestroy: (request) =>
+      guarded(request, async () => {
+        const names = Object.keys(fake.state.get(key(request)) ?? {});
+        const held = names.filter((name) => fake.protected.has(name));
+        if (held.length > 0) throw stalled('ResourceProtected', `protected: ${held.join(', ')}`);
+        const urns = names.map((name) => urn(request, name));
+        const changes = changesBetween({ ...request, targets: urns }, fake.state.get(key(request)) ?? {}, {});
+        return { changes, summary: summaryOf(changes), urns, retained: [] };
+      }),
+    destroy: (request) => guarded(request, () => destroy(request)),
     drift: (request) =>
       guarded(request, async () => {
         fake.calls.drift += 1;
@@ -167,9 +206,11 @@ export function createFakeEngine(): FakeEngine {
 
   function checkpointOf(request: EngineRequest): Checkpoint {
     const state = fake.state.get(key(request));
-    const resources = Object.keys(state ?? {}).length;
+    const names = Object.keys(state ?? {});
+    const resources = names.length;
     return {
-      hash: state === undefined ? 'absent' : digestOf(state),
+      dynamic: names.filter((name) => fake.dynamic.has(name)).length,
+      hash: state === undefined || resources === 0 ? 'absent' : digestOf(state),
       resources,
       pendingOperations: fake.pending.get(key(request)) ?? [],
     };
@@ -232,6 +273,23 @@ export function createFakeEngine(): FakeEngine {
     }
     fake.state.set(key(request), state);
     fake.world.set(key(request), world);
+    return { summary: summaryOf(changes), checkpoint: checkpointOf(request) };
+  }
+
+  async function destroy(request: DestroyRequest) {
+    fake.calls.destroy += 1;
+    await fake.hooks.gate?.();
+    const found = await request.gate();
+    if (found.length > 0) throw stalled('PlanStale', found.join('; '));
+    const state = fake.state.get(key(request)) ?? {};
+    const world = fake.world.get(key(request)) ?? {};
+    const changes = changesBetween(request, state, {});
+    for (const { name } of changes) {
+      await fake.hooks.apply?.(request.signal);
+      fake.log.push(`delete ${name}`);
+      delete state[name];
+      delete world[name];
+    }
     return { summary: summaryOf(changes), checkpoint: checkpointOf(request) };
   }
 

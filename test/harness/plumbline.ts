@@ -18,9 +18,11 @@ import type { Descriptor } from '#core/oci/port.ts';
 import { signArtifact } from '#core/oci/sign.ts';
 import { readSigningKey } from '#core/oci/sign-key.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
+import { createRunClouds } from '#core/identity/run-clouds.ts';
 import { createLogger } from '#core/logger.ts';
 import { createRing, openQueueWorker } from '#core/queue.ts';
 import { createScrubber, type Scrubber } from '#core/scrubber.ts';
+import { createSecretStores } from '#core/secret-stores/stores.ts';
 import { loadMasterKey, newTenantKey } from '#core/secrets.ts';
 import { createTenant } from '#core/store/tenants.ts';
 import { createToken } from '#core/store/tokens.ts';
@@ -146,8 +148,15 @@ function workerDeps(
     artifacts: createArtifactStore({ dir: join(config.cacheDir, 'artifacts') }),
     blobs: createBlobCache({ dir: join(config.cacheDir, 'blobs') }),
     cloudIdentity: createCloudIdentity(),
+    runClouds: createRunClouds(),
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: async () => ({ digest: 'none', nodeModules: undefined, plugins: undefined }),
+    secretStores: createSecretStores({
+      files: config.PLUMBLINE_SECRET_FILES,
+      variables: config.PLUMBLINE_SECRET_VARIABLES,
+      tenants: [tenant],
+      environment: process.env,
+    }),
     proveDead: async () => false,
     driftChecks: new Map(),
   };

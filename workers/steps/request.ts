@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { parseDuration } from '#core/domain/duration.ts';
+import type { Phase } from '#core/domain/credential.ts';
 import { DEFAULTS, type StackSpec } from '#core/domain/manifest.ts';
 import { canonicalJson } from '#core/domain/plan.ts';
 import { checkEnvironmentNames } from '#core/engine/environment.ts';
@@ -11,8 +12,8 @@ import type { StackRow } from '#core/store/stacks.ts';
 import { tenantHmacKey } from '#core/store/tenants.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
-import { readSecretKey } from '../secrets.ts';
-import { runCredentials, type Phase } from './credentials.ts';
+import { readingOnce, readSecretKey } from '../secrets.ts';
+import { runCredentials } from './credentials.ts';
 import { stackSecrets } from './stack-secrets.ts';
 import { requireOwnBackend, wantedIdentity } from './state-identity.ts';
 import type { Workspace } from './workspace.ts';
@@ -41,16 +42,17 @@ async function configOf(deps: WorkerDeps, tenant: string, spec: StackSpec) {
 
 /** Gathers everything one engine operation of a run needs, and what of it an approval is bound to. */
 export async function gatherInputs(
-  deps: WorkerDeps,
+  given: WorkerDeps,
   lease: HeldLease,
   at: { stack: StackRow; run: RunRow; workspace: Workspace; phase: Phase; onOutput: (text: string) => void },
 ): Promise<Inputs> {
+  const deps = readingOnce(given);
   const { stack, run, workspace, phase } = at;
   const { spec } = run;
   const key = await tenantHmacKey(deps.db, deps.masterKey, stack.tenant);
-  const secrets = await stackSecrets(deps, stack);
   const config = await configOf(deps, stack.tenant, spec);
-  const credentials = await runCredentials(deps, { tenant: stack.tenant, spec, phase });
+  const credentials = await runCredentials(deps, { lease, stack, run, workspace, phase });
+  for (const note of credentials.notes) at.onOutput(`${note}\n`);
   const environment = { ...spec.pulumi.environment, ...credentials.environment };
   const identity = wantedIdentity(deps, stack.tenant, spec, workspace.project);
   await requireOwnBackend(deps, stack, identity);
@@ -59,25 +61,28 @@ export async function gatherInputs(
     await mkdir(fileURLToPath(identity.backend), { recursive: true, mode: 0o700 });
   const timeout =
     phase === 'plan' ? (spec.timeouts?.plan ?? DEFAULTS.planTimeout) : (spec.timeouts?.apply ?? DEFAULTS.applyTimeout);
+  const request: EngineRequest = {
+    tenant: stack.tenant,
+    runId: run.id,
+    runDir: workspace.runDir,
+    programDir: workspace.programDir,
+    readOnlyDirs: [...workspace.readOnlyDirs, ...credentials.readOnlyDirs],
+    identity,
+    // Until it is known what encrypts the state.
+    settings: { encryptionSalt: '' },
+    passphrase: '',
+    config,
+    environment,
+    targets: run.targets,
+    deadRunIds: (await recentRunIds(deps.db, stack.id)).filter((id) => id !== run.id),
+    timeoutMs: parseDuration(timeout),
+    signal: lease.signal,
+    guard: lease.guard(run.id),
+    onOutput: at.onOutput,
+  };
+  const secrets = await stackSecrets({ deps, stack, spec, request, key });
   return {
-    request: {
-      tenant: stack.tenant,
-      runId: run.id,
-      runDir: workspace.runDir,
-      programDir: workspace.programDir,
-      readOnlyDirs: workspace.readOnlyDirs,
-      identity,
-      settings: secrets.settings,
-      passphrase: secrets.passphrase,
-      config,
-      environment,
-      targets: run.targets,
-      deadRunIds: (await recentRunIds(deps.db, stack.id)).filter((id) => id !== run.id),
-      timeoutMs: parseDuration(timeout),
-      signal: lease.signal,
-      guard: lease.guard(run.id),
-      onOutput: at.onOutput,
-    },
+    request: { ...request, settings: secrets.settings, passphrase: secrets.passphrase },
     settings: secrets.bound,
     config: mapValues(config, (item) => (item.secret ? hmacValue(key, String(item.value)) : canonicalJson(item.value))),
     environment: mapValues(spec.pulumi.environment ?? {}, (value) => hmacValue(key, value)),

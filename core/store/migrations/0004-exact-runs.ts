@@ -30,6 +30,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   );
   await sql`alter table drift_items add column ignored_until timestamptz`.execute(db);
   await sql`alter table secrets add column external jsonb`.execute(db);
+  await sql`alter table secrets add column digest text, add column wanted_version integer`.execute(db);
   await sql`alter table drift_items add column ignored_reason text`.execute(db);
   await sql`alter table heals add column found jsonb, add column wanted jsonb`.execute(db);
   await sql`alter table stacks add column accept_missing jsonb`.execute(db);
