@@ -3,7 +3,7 @@ import { LanguageRuntimeService } from '@pulumi/pulumi/proto/language_grpc_pb.js
 import language from '@pulumi/pulumi/proto/language_pb.js';
 import { gateRefusal, runsNoProgram } from './gate.ts';
 import { isPrivate } from './private-variables.ts';
-import { bytesService, relayTo, type Verdict } from './relay.ts';
+import { bytesService, relayTo, type CallRules, type Verdict } from './relay.ts';
 
 /** The LanguageRuntime service (pulumi/proto/language.proto) without a view on its messages. */
 export const forwardedService = bytesService(LanguageRuntimeService);
@@ -18,19 +18,19 @@ async function checkedRun(message: Buffer): Promise<Verdict> {
 }
 
 /** The engine hands its whole environment on to a plugin that a host runs. */
-function strippedPlugin(message: Buffer): Verdict {
+async function strippedPlugin(message: Buffer): Promise<Verdict> {
   const request = language.RunPluginRequest.deserializeBinary(message);
   request.setEnvList(request.getEnvList().filter((entry) => !isPrivate(entry.split('=', 1)[0] ?? '')));
   return { forward: Buffer.from(request.serializeBinary()) };
 }
 
-async function judge(path: string, message: Buffer): Promise<Verdict> {
-  if (path === LanguageRuntimeService.run.path) return checkedRun(message);
-  if (path === LanguageRuntimeService.runPlugin.path) return strippedPlugin(message);
-  return { forward: message };
+function rulesOf(path: string): CallRules {
+  if (path === LanguageRuntimeService.run.path) return { request: checkedRun };
+  if (path === LanguageRuntimeService.runPlugin.path) return { request: strippedPlugin };
+  return {};
 }
 
 /** Forwards every call to the host at `port` of the loopback; `Run` passes the gate first. */
 export function forwardTo(port: number): UntypedServiceImplementation {
-  return relayTo(port, forwardedService, { request: judge });
+  return relayTo(port, forwardedService, { call: rulesOf });
 }

@@ -15,6 +15,7 @@ const ROOT_STACK = '::pulumi:pulumi:Stack::';
 
 /** The overridden violations of a run. */
 export interface Overrides {
+  isEmpty: boolean;
   /** Whether this violation was overridden; the engine files one without a resource under the stack itself. */
   holds(violation: { pack: string; policy: string; urn: string }): boolean;
 }
@@ -29,6 +30,7 @@ export function overridesOf(keys: readonly string[]): Overrides {
     }),
   );
   return {
+    isEmpty: exact.size === 0,
     holds: (violation) =>
       violation.urn === '' ? ofStack.has(`${violation.pack}/${violation.policy}`) : exact.has(violationKey(violation)),
   };

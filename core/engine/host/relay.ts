@@ -13,12 +13,18 @@ import { MESSAGE_LIMITS } from './serve.ts';
 /** What becomes of one message of the engine: it goes on to the host, or is answered here. */
 export type Verdict = { forward: Buffer } | { answer: Buffer };
 
+/** What happens to the messages of one call. */
+export interface CallRules {
+  /** Called for each message of the engine. */
+  request?(message: Buffer): Promise<Verdict>;
+  /** Called for each message of the host. */
+  response?(message: Buffer): Buffer;
+}
+
 /** What a relay does besides forwarding. */
 export interface RelayRules {
-  /** Called for each message of the engine. */
-  request(path: string, message: Buffer): Promise<Verdict>;
-  /** Called for each message of the host. */
-  response?(path: string, message: Buffer): Buffer;
+  /** Called once for each call. */
+  call(path: string): CallRules;
   /** Names the host in what is said about a call that failed. */
   name?: string;
   /** Longest time of one call; the engine's own limit when undefined. */
@@ -74,6 +80,7 @@ function relayCall(client: Client, path: string, call: Call, rules: RelayRules):
   // The relay's own is sent instead.
   metadata.remove('user-agent');
   const host = client.makeBidiStreamRequest(path, same, same, metadata, { deadline: deadlineOf(call, rules.limitMs) });
+  const messages = rules.call(path);
   let isAnswered = false;
   const refuse = (error: unknown) => {
     isAnswered = true;
@@ -82,7 +89,7 @@ function relayCall(client: Client, path: string, call: Call, rules: RelayRules):
   };
   host.on('data', (message: Buffer) => {
     try {
-      if (call.write(rules.response?.(path, message) ?? message)) return;
+      if (call.write(messages.response?.(message) ?? message)) return;
     } catch (error) {
       return refuse(error);
     }
@@ -98,7 +105,7 @@ function relayCall(client: Client, path: string, call: Call, rules: RelayRules):
   });
   call.on('cancelled', () => host.cancel());
   const pass = async (message: Buffer) => {
-    const verdict = await rules.request(path, message);
+    const verdict = (await messages.request?.(message)) ?? { forward: message };
     if ('forward' in verdict) return void host.write(verdict.forward);
     isAnswered = true;
     call.write(verdict.answer);
