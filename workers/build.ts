@@ -5,7 +5,6 @@ import { dirname, join, resolve } from 'node:path';
 import type { Config } from '#core/config.ts';
 import { createPulumiEngine } from '#core/engine/pulumi.ts';
 import { bootId, isNamespaceEmpty, ownPidNamespace } from '#core/engine/namespace.ts';
-import { checkIsolation } from '#core/engine/isolation.ts';
 import { createRunClouds } from '#core/identity/run-clouds.ts';
 import { createLogger } from '#core/logger.ts';
 import { createBlobCache } from '#core/oci/blob-cache.ts';
@@ -24,6 +23,7 @@ import type { EmbeddedServers } from '../toolchain/embedded.ts';
 import type { Toolchain } from '../toolchain/setup.ts';
 import { createDependencies } from './dependencies.ts';
 import type { WorkerDeps, WorkerIdentity } from './deps.ts';
+import { requireIsolation, servedTenants } from './isolation.ts';
 
 const MIB = 1024 * 1024;
 const KIB = 1024;
@@ -31,18 +31,22 @@ const KIB = 1024;
 /** A worker's dependencies and their end. */
 export interface BuiltWorker {
   deps: WorkerDeps;
+  /** The same for each tenant the worker serves, with its own identity; `deps` is the first. */
+  tenants: WorkerDeps[];
   /** Interrupts every run under way, politely. */
   interrupt(): void;
   close(): Promise<void>;
 }
 
-async function identify(config: Config): Promise<WorkerIdentity> {
-  return {
-    id: `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`,
-    tenant: config.PLUMBLINE_WORKER_TENANT,
-    bootId: (await bootId()) ?? 'unknown',
-    pidNamespace: (await ownPidNamespace()) ?? 'none',
-  };
+/** One identity a tenant: leases and signs of life name the tenant they are for. */
+async function identify(config: Config): Promise<[WorkerIdentity, ...WorkerIdentity[]]> {
+  const id = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  const machine = { bootId: (await bootId()) ?? 'unknown', pidNamespace: (await ownPidNamespace()) ?? 'none' };
+  const [first = '', ...more] = servedTenants(config);
+  return [
+    { id, tenant: first, ...machine },
+    ...more.map((tenant, index) => ({ id: `${id}-${index + 2}`, tenant, ...machine })),
+  ];
 }
 
 /** Rule 7: the same boot, seen from the same outer PID namespace, and nothing lives in the run's own. */
@@ -52,14 +56,6 @@ function deathProof(identity: WorkerIdentity): WorkerDeps['proveDead'] {
     if (lease.boot_id !== identity.bootId || lease.worker_pidns !== identity.pidNamespace) return false;
     return await isNamespaceEmpty(lease.run_pidns);
   };
-}
-
-/** @throws Error with one sentence when runs cannot be isolated the way the settings ask. */
-async function requireIsolation(config: Config): Promise<void> {
-  if (config.PLUMBLINE_ISOLATION === 'none') return;
-  const problem = await checkIsolation();
-  if (problem !== undefined)
-    throw new Error(`${problem} Or set PLUMBLINE_ISOLATION=none and accept that a dead worker is never proved dead.`);
 }
 
 /** Where the keys of identity tokens lie, should the service run on this machine too. */
@@ -112,7 +108,7 @@ export async function buildWorker(
     onWarning: (registry, warning) => logger.warn({ registry, warning }, 'the registry warns'),
   });
   const ring = createRing(servers.redisUrl, logger);
-  const identity = await identify(config);
+  const [identity, ...more] = await identify(config);
   const stopping = new AbortController();
   await mkdir(join(config.dataDir, 'runs'), { recursive: true, mode: 0o700 });
   const deps: WorkerDeps = {
@@ -133,7 +129,7 @@ export async function buildWorker(
     secretStores: createSecretStores({
       files: config.PLUMBLINE_SECRET_FILES,
       variables: config.PLUMBLINE_SECRET_VARIABLES,
-      tenants: config.PLUMBLINE_WORKER_TENANT.split(',').map((tenant) => tenant.trim()),
+      tenants: servedTenants(config),
       environment: own,
     }),
     ring,
@@ -143,6 +139,7 @@ export async function buildWorker(
   };
   return {
     deps,
+    tenants: [deps, ...more.map((other) => ({ ...deps, identity: other }))],
     interrupt: () => stopping.abort(),
     close: async () => {
       await Promise.all([ring.close(), client.close(), db.destroy()]);

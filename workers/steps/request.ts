@@ -11,6 +11,7 @@ import { recentRunIds, type RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import { tenantHmacKey } from '#core/store/tenants.ts';
 import type { WorkerDeps } from '../deps.ts';
+import { confineRun } from '../isolation.ts';
 import type { HeldLease } from '../lease.ts';
 import { readingOnce, readSecretKey } from '../secrets.ts';
 import { runCredentials } from './credentials.ts';
@@ -75,6 +76,7 @@ export async function gatherInputs(
     environment,
     targets: run.targets,
     deadRunIds: (await recentRunIds(deps.db, stack.id)).filter((id) => id !== run.id),
+    ...(await confineRun(deps, run, identity.backend)),
     timeoutMs: parseDuration(timeout),
     signal: lease.signal,
     guard: lease.guard(run.id),

@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { classifyAddress } from './addresses.ts';
 
 /** Ports of a rule that names none. */
 const WEB_PORTS: readonly number[] = [443, 80];
@@ -127,4 +128,20 @@ export function directTargets(rules: readonly EgressRule[]): { host: string; por
     const name = host.type === 'name' ? host.name : host.type === 'address' ? host.address : undefined;
     return direct && name !== undefined ? ports.map((port) => ({ host: name, port })) : [];
   });
+}
+
+/**
+ * What is wrong with the rules of a Stack: whoever writes one may name hosts, but addresses that are not public belong to the
+ * installation or its neighbours, so the Tenant or the installation must have opened them.
+ */
+export function stackRuleProblem(own: readonly EgressRule[], granted: readonly EgressRule[]): string | undefined {
+  for (const { text, host, ports } of own) {
+    const isOpen = (address: string) => ports.every((port) => namesAddress(granted, address, port) !== undefined);
+    const isForeign =
+      host.type === 'network' ||
+      (host.type === 'address' && classifyAddress(host.address) !== 'public' && !isOpen(host.address));
+    if (isForeign)
+      return `${JSON.stringify(text)} names addresses that are not public: only spec.network.egress of the Tenant and PLUMBLINE_EGRESS_ALLOW can open those`;
+  }
+  return undefined;
 }
