@@ -5,6 +5,7 @@ import type * as languageTypes from '@pulumi/pulumi/proto/language_pb.js';
 import { OVERRIDES_VARIABLE, readOverrides } from './policy-overrides.ts';
 import { servePolicyRelay } from './policy-relay.ts';
 import { packEnvironment } from './private-variables.ts';
+import { foreignPrefix } from './privilege.ts';
 import { resolveSdk } from './sdk.ts';
 
 type Call = ServerWritableStream<languageTypes.RunPluginRequest, languageTypes.RunPluginResponse>;
@@ -71,7 +72,14 @@ async function portOf(child: ChildProcess): Promise<{ port: number; rest: Buffer
 
 function start(request: languageTypes.RunPluginRequest, packDir: string): ChildProcess {
   const runner = resolveSdk(packDir, 'cmd/run-policy-pack');
-  return spawn(process.execPath, [runner, ...request.getArgsList(), packDir], {
+  const [command = '', ...args] = [
+    ...foreignPrefix('pack'),
+    process.execPath,
+    runner,
+    ...request.getArgsList(),
+    packDir,
+  ];
+  return spawn(command, args, {
     // The SDK reads the pack's version and tsconfig.json there.
     cwd: packDir,
     env: packEnvironment(request.getEnvList()),
