@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely';
 import { actorOf, holds, reaches, type Principal } from '#core/domain/authorize.ts';
 import { unreachable } from '#core/domain/errors.ts';
 import type {
+  ExternalSecret,
   Kind,
   Manifest,
   PulumiSettings,
@@ -24,8 +25,9 @@ import { createTenant, getTenant } from '#core/store/tenants.ts';
 import { listTokens } from '#core/store/tokens.ts';
 import type { RouteDeps } from './deps.ts';
 import { invalid, notFound, Problem } from './problem.ts';
-import { openSecret, sealSecret } from './secrets.ts';
-import { secretUses, specErrors, type SpecError } from './spec-rules.ts';
+import { secretErrors } from './external-secrets.ts';
+import { sealSecret, storedSecret } from './secrets.ts';
+import { secretUses, specErrors, type SecretUse, type SpecError } from './spec-rules.ts';
 import { verifyErrors } from './verify-rules.ts';
 import { issueToken } from './tokens.ts';
 import { hookPath } from './views.ts';
@@ -35,6 +37,12 @@ export const DEFAULT_TENANT = 'default';
 
 /** What others name comes before those that name it. */
 const ORDER: Record<Kind, number> = { Tenant: 0, Secret: 1, Receiver: 2, Stack: 3, Token: 4 };
+
+function rank(manifest: Manifest): number {
+  // The Secret that opens a store comes before those that are read with it.
+  const isExternal = manifest.kind === 'Secret' && manifest.spec.external !== undefined;
+  return ORDER[manifest.kind] + (isExternal ? 0.5 : 0);
+}
 
 interface Applying {
   deps: RouteDeps;
@@ -61,28 +69,45 @@ async function applyTenant({ deps, trx, principal }: Applying, { metadata, spec 
 }
 
 async function applySecret(at: Applying, tenant: string, { metadata: { name }, spec }: SecretManifest) {
-  const { data = {} } = spec;
-  const before = await openSecret({ ...at.deps, db: at.trx }, tenant, name);
-  if (before !== undefined && canonicalJson(before) === canonicalJson(data)) return 'unchanged';
+  const { data = {}, external } = spec;
   for (const value of Object.values(data)) at.deps.scrubber.register(value);
+  refuse(`secret ${name}`, [...secretErrors(spec), ...(await credentialErrors(at, tenant, external))]);
+  const before = await storedSecret({ ...at.deps, db: at.trx }, tenant, name);
+  const now = { data, external: external ?? null };
+  if (before !== undefined && canonicalJson(before) === canonicalJson(now)) return 'unchanged';
   const sealed = sealSecret(at.deps.masterKey, tenant, name, data);
-  const { stackIds } = await putSecret(at.trx, { tenant, name, sealed, by: at.by });
+  const { stackIds } = await putSecret(at.trx, { tenant, name, sealed, external, by: at.by });
   for (const stackId of stackIds) at.touched.set(stackId, { tenant, stackId });
   return before === undefined ? 'created' : 'changed';
 }
 
-/** Which of the uses name a secret, or a key in it, that does not exist. */
-async function missingSecrets(
-  at: Applying,
-  tenant: string,
-  uses: { path: string; secret: string; key: string | undefined }[],
-): Promise<SpecError[]> {
+/** What opens a store is kept here: a store behind a store would have no end. */
+async function credentialErrors(at: Applying, tenant: string, external: ExternalSecret | undefined) {
+  const secret = external?.credentials;
+  if (secret === undefined) return [];
+  const path = 'spec/external/credentials';
+  return await missingSecrets(at, tenant, [{ path, secret, key: undefined, here: 'reads a store' }]);
+}
+
+/** Named by a spec; `here` says what needs its values in our own database. */
+type WantedSecret = SecretUse & { here?: string };
+
+/** Which of the uses name a secret, or a key in it, that does not exist. The keys of a store are known to the worker alone. */
+async function missingSecrets(at: Applying, tenant: string, uses: WantedSecret[]): Promise<SpecError[]> {
   const errors: SpecError[] = [];
-  for (const { path, secret, key } of uses) {
-    const data = await openSecret({ ...at.deps, db: at.trx }, tenant, secret);
-    const isMissing = data === undefined || (key !== undefined && !Object.hasOwn(data, key));
-    const what = data === undefined ? `secret ${secret} does not exist` : `secret ${secret} has no key ${key}`;
-    if (isMissing) errors.push({ path, message: `${what} in tenant ${tenant}; apply it first or in the same request` });
+  for (const { path, secret, key, here } of uses) {
+    const stored = await storedSecret({ ...at.deps, db: at.trx }, tenant, secret);
+    const known = stored?.external === null ? stored.data : stored?.external?.keys;
+    const first = 'apply it first or in the same request';
+    if (stored === undefined)
+      errors.push({ path, message: `secret ${secret} does not exist in tenant ${tenant}; ${first}` });
+    else if (here !== undefined && stored.external !== null)
+      errors.push({
+        path,
+        message: `secret ${secret} is external, and what ${here} must be kept here: give it in data`,
+      });
+    else if (key !== undefined && known !== undefined && !Object.hasOwn(known, key))
+      errors.push({ path, message: `secret ${secret} has no key ${key} in tenant ${tenant}; ${first}` });
   }
   return errors;
 }
@@ -94,7 +119,7 @@ function refuse(what: string, errors: SpecError[]): void {
 }
 
 async function applyReceiver(at: Applying, tenant: string, { metadata: { name }, spec }: ReceiverManifest) {
-  const uses = [{ path: 'spec/secret', ...spec.secret }];
+  const uses = [{ path: 'spec/secret', ...spec.secret, here: 'the service reads' }];
   refuse(`receiver ${name}`, await missingSecrets(at, tenant, uses));
   const { secret, key: secretKey } = spec.secret;
   const wanted = { tenant, name, type: spec.type, secret, secretKey, suspended: spec.suspend ?? false, by: at.by };
@@ -113,7 +138,10 @@ async function takenBackend(at: Applying, tenant: string, { backend, organizatio
 
 async function applyOneStack(at: Applying, tenant: string, { metadata, spec }: StackManifest) {
   const { name, labels = {} } = metadata;
-  refuse(`stack ${name}`, [...specErrors(spec), ...(await missingSecrets(at, tenant, secretUses(spec)))]);
+  refuse(`stack ${name}`, [
+    ...specErrors(spec, { mintsTokens: at.deps.identityIssuer !== undefined }),
+    ...(await missingSecrets(at, tenant, secretUses(spec))),
+  ]);
   refuse(`stack ${name}`, await takenBackend(at, tenant, spec.pulumi));
   const { host, name: path } = parseRepository(spec.source.repository);
   const wanted = { tenant, name, labels, spec, repository: `${host}/${path}`, by: at.by };
@@ -182,7 +210,7 @@ export async function applyManifests(
 ): Promise<Applied> {
   const results: AppliedView[] = [];
   const touched: Applying['touched'] = new Map();
-  const ordered = [...manifests.entries()].sort(([, a], [, b]) => ORDER[a.kind] - ORDER[b.kind]);
+  const ordered = [...manifests.entries()].sort(([, a], [, b]) => rank(a) - rank(b));
   try {
     await deps.db.transaction().execute(async (trx) => {
       const at = { deps, trx, principal, by: actorOf(principal), touched };

@@ -1,5 +1,5 @@
 import { Compile } from 'typebox/compile';
-import { SecretSpec } from '#core/domain/manifest.ts';
+import { SecretSpec, type ExternalSecret } from '#core/domain/manifest.ts';
 import type { Scrubber } from '#core/scrubber.ts';
 import { open, seal, type MasterKey } from '#core/secrets.ts';
 import { getSecret } from '#core/store/secrets.ts';
@@ -17,16 +17,32 @@ export function sealSecret(key: MasterKey, tenant: string, name: string, data: R
   return seal(key, Buffer.from(JSON.stringify(data)), contextOf(tenant, name));
 }
 
-/** The values of a stored Secret; undefined when there is none. Never log or answer them. */
-export async function openSecret(
+/** A stored Secret: its values, or where they are kept; the service reads no store. */
+export interface StoredSecret {
+  data: Record<string, string>;
+  external: ExternalSecret | null;
+}
+
+/** A stored Secret; undefined when there is none. Never log or answer its values. */
+export async function storedSecret(
   deps: { db: Queryable; masterKey: MasterKey; scrubber: Pick<Scrubber, 'register'> },
   tenant: string,
   name: string,
-): Promise<Record<string, string> | undefined> {
+): Promise<StoredSecret | undefined> {
   const row = await getSecret(deps.db, tenant, name);
   if (row === undefined) return undefined;
   const data: unknown = JSON.parse(open(deps.masterKey, row.sealed, contextOf(tenant, name)).toString('utf8'));
   if (!Values.Check(data)) throw new Error(`secret ${name} of tenant ${tenant} holds something else than texts`);
   for (const value of Object.values(data)) deps.scrubber.register(value);
-  return data;
+  return { data, external: row.external };
+}
+
+/** The values of a Secret that is kept here; undefined when there is none, or it is kept elsewhere. */
+export async function openSecret(
+  deps: Parameters<typeof storedSecret>[0],
+  tenant: string,
+  name: string,
+): Promise<Record<string, string> | undefined> {
+  const stored = await storedSecret(deps, tenant, name);
+  return stored?.external === null ? stored.data : undefined;
 }

@@ -1,4 +1,4 @@
-import { secretOf } from '#core/domain/credential.ts';
+import { PHASES, secretOf, type Phase } from '#core/domain/credential.ts';
 import semver from 'semver';
 import { parseDuration } from '#core/domain/duration.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
@@ -7,6 +7,7 @@ import { backendErrors } from '#core/engine/backends.ts';
 import { parseIgnore } from '#core/oci/ignore.ts';
 import { readCloudHost } from '#core/oci/identity/cloud-host.ts';
 import { policySecrets } from '#core/domain/verification.ts';
+import { credentialErrors, type Abilities } from './credential-rules.ts';
 import { patternErrors, refusals, verifyErrors } from './verify-rules.ts';
 
 export interface SpecError {
@@ -70,9 +71,9 @@ function sourceErrors({ repository, ref, path, ...source }: StackSpec['source'])
 }
 
 /** What a schema cannot say about a Stack's spec; empty when it is fine. */
-export function specErrors(spec: StackSpec): SpecError[] {
+export function specErrors(spec: StackSpec, abilities: Abilities = { mintsTokens: false }): SpecError[] {
   const backend = backendErrors(spec.pulumi).map(({ path, message }) => ({ path: `spec/pulumi/${path}`, message }));
-  return [...sourceErrors(spec.source), ...durationErrors(spec), ...backend];
+  return [...sourceErrors(spec.source), ...durationErrors(spec), ...backend, ...credentialErrors(spec, abilities)];
 }
 
 /** A named secret a spec uses; without a key the whole of it. */
@@ -80,6 +81,17 @@ export interface SecretUse {
   path: string;
   secret: string;
   key: string | undefined;
+}
+
+/** The keys a role is assumed with. */
+function roleKeys(spec: StackSpec, phase: Phase): (SecretUse & { key: string })[] {
+  const source = spec.credentials?.[phase];
+  if (typeof source !== 'object' || !('assumeRole' in source)) return [];
+  return ['AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'].map((key) => ({
+    path: `spec/credentials/${phase}/secret`,
+    secret: source.secret,
+    key,
+  }));
 }
 
 /** Every secret a spec names, with the place that names it. */
@@ -97,6 +109,9 @@ export function secretUses(spec: StackSpec): SecretUse[] {
     secret: ref.secret,
     key: ref.key,
   }));
+  for (const phase of PHASES) keyed.push(...roleKeys(spec, phase));
+  const { passphrase } = spec.pulumi;
+  if (passphrase !== undefined) keyed.push({ path: 'spec/pulumi/passphrase', ...passphrase });
   const { evidence } = spec;
   if (evidence !== undefined) keyed.push({ path: 'spec/evidence/key', secret: evidence.key, key: 'cosign.key' });
   const trusted = policySecrets(spec.source.verify).map((secret) => ({

@@ -44,8 +44,11 @@ async function accept(
 async function read(deps: RouteDeps, receiver: ReceiverRow, request: FastifyRequest): Promise<Delivery> {
   const secret = (await openSecret(deps, receiver.tenant, receiver.secret))?.[receiver.secret_key];
   if (secret === undefined) {
-    request.log.warn({ tenant: receiver.tenant, receiver: receiver.name }, 'the secret of a receiver does not exist');
-    throw new Problem('unavailable', 'the receiver cannot check who sends: the secret it names does not exist');
+    request.log.warn({ tenant: receiver.tenant, receiver: receiver.name }, 'the secret of a receiver is not kept here');
+    throw new Problem(
+      'unavailable',
+      'the receiver cannot check who sends: the secret it names does not exist, or is kept in an external store that the service does not read',
+    );
   }
   const raw = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
   return RECEIVERS[receiver.type]({ raw, headers: request.headers }, secret);
