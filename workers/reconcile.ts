@@ -12,6 +12,7 @@ import { takeLease, type HeldLease } from './lease.ts';
 import { record, recordNewRun } from './record.ts';
 import { loadSnapshot } from './snapshot.ts';
 import { applyRun } from './steps/apply.ts';
+import { againPatch } from './steps/destroy.ts';
 import { failRun } from './steps/fail.ts';
 import { planRun } from './steps/plan.ts';
 import { answerPending, recoverRun } from './steps/recover.ts';
@@ -46,7 +47,7 @@ async function end(
   await record(scene.deps, scene.lease, {
     run: { id: run.id, from: run.state, to, patch: { message } },
     ...(outcome && { outcome }),
-    ...(to === 'stale' && { stack: { attempted_key: null } }),
+    ...(to === 'stale' && { stack: againPatch(run) }),
     events: [
       {
         type: `Run${to[0]?.toUpperCase()}${to.slice(1)}`,
@@ -61,6 +62,7 @@ async function end(
 async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>): Promise<void> {
   const { deps, lease, stack } = scene;
   const heal = action.trigger === 'heal';
+  const destroy = action.operation === 'destroy';
   const applied = heal && stack.applied_run_id !== null ? await getRunById(deps.db, stack.applied_run_id) : undefined;
   const wanted = {
     tenant: stack.tenant,
@@ -72,13 +74,17 @@ async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>)
     generation: applied?.generation ?? stack.generation,
     spec: applied?.spec ?? stack.spec,
     targets: action.targets,
-    requestedBy: heal ? (stack.heal_requested_by ?? 'plumbline') : 'plumbline',
+    requestedBy: (heal ? stack.heal_requested_by : destroy ? stack.destroy_requested_by : null) ?? 'plumbline',
   };
   const run = await recordNewRun(deps, lease, wanted, {
     stack: {
-      ...(heal ? { heal_requested_by: null } : { attempted_key: scene.desiredKey ?? null }),
+      ...(heal
+        ? { heal_requested_by: null }
+        : destroy
+          ? { destroy_requested_by: null }
+          : { attempted_key: scene.desiredKey ?? null, destroyed_at: null }),
       // Only repeated attempts at the same thing count towards giving up.
-      ...(action.trigger !== 'retry' && !heal && { failures: 0 }),
+      ...(action.trigger !== 'retry' && !heal && !destroy && { failures: 0 }),
     },
     ...(speaksForStack(action, stack) && {
       outcome: {
@@ -120,7 +126,12 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
     case 'cancel':
       return await end(scene, action.runId, 'canceled', `canceled by ${action.by}`, action.by);
     case 'supersede':
-      return await end(scene, action.runId, 'superseded', 'a newer revision or spec replaces it');
+      return await end(
+        scene,
+        action.runId,
+        'superseded',
+        stack.destroy_requested_by === null ? 'a newer revision or spec replaces it' : 'a destroy was asked for',
+      );
     case 'expire':
       return await end(scene, action.runId, 'expired', 'nobody approved it in time; `plumb reconcile` plans again');
     case 'yield-to-heal':
@@ -153,6 +164,11 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
           { type: 'HealDropped', message: 'nothing is left to heal: no changed resource in the last drift check' },
         ],
       });
+    case 'drop-destroy':
+      return await record(deps, lease, {
+        stack: { destroy_requested_by: null },
+        events: [{ type: 'DestroyDropped', message: 'nothing was ever run for this stack, so nothing is destroyed' }],
+      });
     default:
       return unreachable(action);
   }
@@ -166,7 +182,7 @@ async function abandon(scene: Scene, runId: string): Promise<void> {
     outcome: { type: 'progress', reason: 'Interrupted', message },
     // A heal's refresh may have been cut off in the middle of writing the state.
     stack: {
-      attempted_key: null,
+      ...againPatch(run),
       ...(run.trigger === 'heal' && { refresh_needed: true, heal_requested_by: run.requested_by }),
     },
     events: [

@@ -7,7 +7,7 @@ import type { StackSpec } from '#core/domain/manifest.ts';
 import { stillStands } from '#core/domain/verification.ts';
 import { listDrift } from '#core/store/drift.ts';
 import { getRevision } from '#core/store/revisions.ts';
-import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
+import { lastDesiredRun, lastRun, liveRun } from '#core/store/runs.ts';
 import type { Schema } from '#core/store/schema.ts';
 import { secretVersions } from '#core/store/secrets.ts';
 import { databaseNow } from '#core/store/clock.ts';
@@ -17,6 +17,7 @@ import { currentTrust } from './trust.ts';
 /** Names of the secrets a spec uses: a new version of one of them is a new desired state. */
 export function secretNames(spec: StackSpec): string[] {
   const named = Object.values(spec.pulumi.secrets ?? {}).map((ref) => ref.secret);
+  if (spec.pulumi.passphrase !== undefined) named.push(spec.pulumi.passphrase.secret);
   return [...new Set([...named, ...credentialSecrets(spec)])].sort();
 }
 
@@ -24,10 +25,11 @@ export function secretNames(spec: StackSpec): string[] {
 export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
   const stack = await getStackById(db, stackId);
   if (stack === undefined) return undefined;
-  const [now, run, last, drift, versions, trust] = await Promise.all([
+  const [now, run, last, newest, drift, versions, trust] = await Promise.all([
     databaseNow(db),
     liveRun(db, stackId),
     lastDesiredRun(db, stackId),
+    lastRun(db, stackId),
     listDrift(db, stackId),
     secretVersions(db, stack.tenant, secretNames(stack.spec)),
     currentTrust(db, stack.tenant, stack.spec),
@@ -62,6 +64,7 @@ export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
     run: run && {
       id: run.id,
       state: run.state,
+      operation: run.operation,
       trigger: run.trigger,
       digest: run.digest,
       generation: run.generation,
@@ -69,6 +72,8 @@ export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
       cancelRequestedBy: run.cancel_requested_by,
     },
     last: last?.finished_at ? { state: last.state, reason: last.reason, finishedAt: last.finished_at } : undefined,
+    destroyRequestedBy: stack.destroy_requested_by,
+    lastDestroy: newest?.operation === 'destroy' ? newest.state : undefined,
     healRequestedBy: stack.heal_requested_by,
     healTargets: [...new Set(drift.filter((item) => item.kind === 'changed').map((item) => item.urn))],
     pending: { open: pending.length, answered: pending.filter((item) => answered.has(item.urn)).length },

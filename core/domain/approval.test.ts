@@ -16,7 +16,7 @@ function change(partial: Partial<ResourceChange>): ResourceChange {
   };
 }
 
-const SAFE = new Set(['same', 'read', 'create', 'update', 'refresh']);
+const SAFE = new Set(['same', 'read', 'create', 'update']);
 
 describe('on-destructive', () => {
   const policy = { mode: 'on-destructive' } as const;
@@ -31,6 +31,14 @@ describe('on-destructive', () => {
     ['a difference that may replace', { diffs: [{ path: 'engine', kind: 'update', replaces: true }] }],
   ])('%s needs a person', (_what, partial) => {
     expect(approvalNeeds(policy, [change(partial)], [])).toHaveLength(1);
+  });
+
+  it('a resource that only loses its protection needs a person, though nothing else of it changes', () => {
+    expect(approvalNeeds(policy, [change({ op: 'same', lostProtection: true })], [])).toHaveLength(1);
+  });
+
+  it.each(['constructor', 'toString', '__proto__', ''])('an operation named %j is as unknown as any other', (op) => {
+    expect(approvalNeeds(policy, [change({ op })], [])).toHaveLength(1);
   });
 
   it('asks for listed types and for many changes', () => {

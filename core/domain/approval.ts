@@ -1,18 +1,48 @@
 import { matchesType } from './type-pattern.ts';
 import type { ApprovalPolicy } from './manifest.ts';
-import type { ResourceChange } from './plan.ts';
+import type { KnownOp, ResourceChange } from './plan.ts';
 
-/** Operations that can take nothing away. Every other one, known or not, needs a person (on-destructive). */
-const SAFE_OPS: ReadonlySet<string> = new Set(['same', 'read', 'create', 'update', 'refresh']);
+/** What an operation does to a resource that people may depend on. */
+export type Danger = 'none' | 'adds' | 'destructive';
+
+/**
+ * Every operation of the engine (sdk/go/common/apitype, OpType) and what it means under `on-destructive`: safe are same,
+ * read, create and an update in place (design, Plan binding).
+ */
+export const OP_DANGER = {
+  same: 'none',
+  read: 'none',
+  create: 'adds',
+  update: 'adds',
+  delete: 'destructive',
+  replace: 'destructive',
+  'create-replacement': 'destructive',
+  'delete-replaced': 'destructive',
+  'read-replacement': 'destructive',
+  refresh: 'destructive',
+  discard: 'destructive',
+  'discard-replaced': 'destructive',
+  'remove-pending-replace': 'destructive',
+  import: 'destructive',
+  'import-replacement': 'destructive',
+} as const satisfies Record<KnownOp, Danger>;
+
+/** The danger of any operation; one that is not in the table is destructive, because nobody knows what it does. */
+export function dangerOf(op: string): Danger {
+  const known: Readonly<Record<string, Danger>> = OP_DANGER;
+  return Object.hasOwn(known, op) ? (known[op] ?? 'destructive') : 'destructive';
+}
 
 /** Why a person is needed; empty means the plan may go on by itself. */
 export type ApprovalNeed = string[];
 
 function needOf(change: ResourceChange, policy: ApprovalPolicy): string | undefined {
-  if (!SAFE_OPS.has(change.op)) return `${change.op} of ${change.name} (${change.type})`;
-  if (change.op === 'same' || change.op === 'read') return undefined;
-  if (change.isProvider) return `provider ${change.name} changes (${change.op})`;
+  const danger = dangerOf(change.op);
+  if (danger === 'destructive') return `${change.op} of ${change.name} (${change.type})`;
+  // A protection is lost by a `same` too: nothing else about the resource changes.
   if (change.lostProtection) return `${change.name} loses protect or retainOnDelete`;
+  if (danger === 'none') return undefined;
+  if (change.isProvider) return `provider ${change.name} changes (${change.op})`;
   if (change.diffs.some((diff) => diff.replaces)) return `${change.name} may be replaced`;
   const listed = (policy.listedTypes ?? []).find((pattern) => matchesType(pattern, change.type));
   if (listed !== undefined) return `${change.name} is of listed type ${listed}`;
@@ -30,7 +60,7 @@ export function approvalNeeds(
 ): ApprovalNeed {
   if (policy.mode === 'manual') return ['mode manual: every change is approved by a person', ...forced];
   const destructive = changes.flatMap((change) => needOf(change, policy) ?? []);
-  const changed = changes.filter((change) => change.op !== 'same' && change.op !== 'read').length;
+  const changed = changes.filter((change) => dangerOf(change.op) !== 'none').length;
   const tooMany =
     policy.maxChanges !== undefined && changed > policy.maxChanges
       ? [`${changed} changes are more than the allowed ${policy.maxChanges}`]

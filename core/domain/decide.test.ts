@@ -31,6 +31,8 @@ const atRest: Snapshot = {
   failures: 0,
   run: undefined,
   last: { state: 'applied', reason: null, finishedAt: earlier },
+  destroyRequestedBy: null,
+  lastDestroy: undefined,
   healRequestedBy: null,
   healTargets: [],
   pending: { open: 0, answered: 0 },
@@ -40,6 +42,7 @@ function live(change: Partial<LiveRun>): LiveRun {
   return {
     id: 'run-1',
     state: 'awaiting_approval',
+    operation: 'update',
     trigger: 'revision',
     digest: v1.digest,
     generation: 1,

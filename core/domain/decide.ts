@@ -9,6 +9,7 @@ import { isTrusted, type Verification } from './verification.ts';
 export interface LiveRun {
   id: string;
   state: RunState;
+  operation: Operation;
   trigger: Trigger;
   digest: string;
   generation: number;
@@ -54,6 +55,10 @@ export interface Snapshot {
   failures: number;
   run: LiveRun | undefined;
   last: LastRun | undefined;
+  /** Who asked for everything to be destroyed. */
+  destroyRequestedBy: string | null;
+  /** How the newest finished run ended, if that was a destroy. */
+  lastDestroy: RunState | undefined;
   healRequestedBy: string | null;
   /** Changed resources of the last drift check that a heal may repair. */
   healTargets: string[];
@@ -76,9 +81,18 @@ export type Action =
   | { type: 'hold-backward' }
   | { type: 'exhaust' }
   | { type: 'drop-heal' }
+  | { type: 'drop-destroy' }
   | { type: 'plan'; operation: Operation; trigger: Trigger; digest: string; revision: string; targets: string[] }
   | { type: 'continue-plan'; runId: string }
   | { type: 'apply'; runId: string };
+
+/**
+ * What `attempted_key` of a stack says once a destroy has begun to take things away: nothing is made again until a person
+ * reconciles it, which forgets the key, or writes another spec, which is another generation.
+ */
+export function destroyedKey(generation: number): string {
+  return `destroyed@${generation}`;
+}
 
 /** Delay before the next attempt: exponential from `retry.interval`, at most one hour, in milliseconds. */
 export function retryDelayMs(spec: StackSpec, failures: number): number {
@@ -122,6 +136,8 @@ function decideLive(snapshot: Snapshot, run: LiveRun): Action {
   if (run.cancelRequestedBy !== null) return { type: 'cancel', runId: run.id, by: run.cancelRequestedBy };
   if (snapshot.spec.suspend === true) return { type: 'rest', until: undefined };
   if (isSourceDue(snapshot)) return { type: 'resolve' };
+  const makesWay = snapshot.destroyRequestedBy !== null && run.operation !== 'destroy';
+  if (makesWay) return { type: 'supersede', runId: run.id, state: run.state };
   if (isOutdated(snapshot, run)) return { type: 'supersede', runId: run.id, state: run.state };
   switch (run.state) {
     case 'pending':
@@ -150,7 +166,7 @@ function decideLive(snapshot: Snapshot, run: LiveRun): Action {
 
 function decideWaiting(snapshot: Snapshot, run: LiveRun): Action {
   if (run.expiresAt !== null && run.expiresAt <= snapshot.now) return { type: 'expire', runId: run.id };
-  const healWaits = snapshot.healRequestedBy !== null && run.trigger !== 'heal';
+  const healWaits = snapshot.healRequestedBy !== null && run.trigger !== 'heal' && run.operation !== 'destroy';
   // The heal moves the state, so the waiting plan could not be applied anyway: it is made again afterwards.
   if (healWaits && snapshot.healTargets.length > 0) return { type: 'yield-to-heal', runId: run.id };
   return { type: 'rest', until: earliest(run.expiresAt, nextPoll(snapshot)) };
@@ -160,6 +176,8 @@ function decideWaiting(snapshot: Snapshot, run: LiveRun): Action {
 function isOutdated(snapshot: Snapshot, run: LiveRun): boolean {
   if (run.trigger === 'heal') return false;
   if (run.generation !== snapshot.generation) return true;
+  // What is destroyed is what the state holds, whatever the source names by now.
+  if (run.operation === 'destroy') return false;
   // A new version of a secret outdates a plan nobody approved yet; an approved one becomes stale and says what differs.
   const { attemptedKey, desiredKey } = snapshot;
   if (run.state === 'awaiting_approval' && attemptedKey !== null && attemptedKey !== desiredKey) return true;
@@ -185,6 +203,21 @@ function decideHeal(snapshot: Snapshot): Action | undefined {
   return { type: 'plan', operation: 'update', trigger: 'heal', digest, revision, targets: healTargets };
 }
 
+/** Everything goes by the applied revision; one that never got that far may have left resources as well. */
+function decideDestroy({ destroyRequestedBy, applied, resolved }: Snapshot): Action | undefined {
+  if (destroyRequestedBy === null) return undefined;
+  const source = applied ?? resolved;
+  if (source === undefined) return { type: 'drop-destroy' };
+  const { digest, revision } = source;
+  return { type: 'plan', operation: 'destroy', trigger: 'manual', digest, revision, targets: [] };
+}
+
+/** A destroyed stack is not silently made again: not by a newer revision, a rotated secret or a heal. */
+function decideDestroyed(snapshot: Snapshot): Action | undefined {
+  if (snapshot.attemptedKey !== destroyedKey(snapshot.generation)) return undefined;
+  return snapshot.healRequestedBy === null ? { type: 'rest', until: nextPoll(snapshot) } : { type: 'drop-heal' };
+}
+
 function decideRetry(snapshot: Snapshot, last: LastRun): Action | undefined {
   if (snapshot.stalled !== undefined) return { type: 'rest', until: nextPoll(snapshot) };
   const max = snapshot.spec.retry?.max ?? DEFAULTS.retryMax;
@@ -206,8 +239,8 @@ export function decide(snapshot: Snapshot): Action {
     return { type: 'rest', until: undefined };
   }
   if (isSourceDue(snapshot)) return { type: 'resolve' };
-  const heal = decideHeal(snapshot);
-  if (heal !== undefined) return heal;
+  const first = decideDestroy(snapshot) ?? decideDestroyed(snapshot) ?? decideHeal(snapshot);
+  if (first !== undefined) return first;
   const { resolved, desiredKey } = snapshot;
   if (resolved === undefined || desiredKey === undefined) return { type: 'rest', until: nextPoll(snapshot) };
   return decideDesired(snapshot, resolved, desiredKey);
@@ -222,6 +255,13 @@ function decideUnverified({ verification, now, ...snapshot }: Snapshot): Action 
   return { type: 'rest', until: earliest(nextAt, nextPoll({ ...snapshot, verification, now })) };
 }
 
+/** A person changed their mind about a destroy: what was true before is looked at again, and said again. */
+function isDestroyDropped({ lastDestroy, last }: Snapshot): boolean {
+  if (lastDestroy === undefined || lastDestroy === 'applied') return false;
+  // A plan that made way for the destroy is missed.
+  return lastDestroy !== 'errored' || last?.state === 'superseded';
+}
+
 function decideDesired(snapshot: Snapshot, resolved: ResolvedRevision, desiredKey: string): Action {
   const backward = wentBack(snapshot);
   const onBackward = snapshot.spec.source.onBackward ?? DEFAULTS.onBackward;
@@ -229,7 +269,7 @@ function decideDesired(snapshot: Snapshot, resolved: ResolvedRevision, desiredKe
     if (snapshot.stalled !== 'RevisionWentBack') return { type: 'hold-backward' };
     return { type: 'rest', until: nextPoll(snapshot) };
   }
-  const attempted = snapshot.attemptedKey === desiredKey;
+  const attempted = snapshot.attemptedKey === desiredKey && !isDestroyDropped(snapshot);
   if (attempted && snapshot.last?.state === 'errored') {
     const retry = decideRetry(snapshot, snapshot.last);
     if (retry !== undefined) return retry;

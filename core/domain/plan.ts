@@ -20,6 +20,7 @@ export const KNOWN_OPS = [
   'import',
   'import-replacement',
 ] as const;
+export type KnownOp = (typeof KNOWN_OPS)[number];
 
 /** One property that differs; secrets are already `[secret]`. */
 export interface PropertyDiff {
@@ -146,6 +147,22 @@ export function planDigest(bound: BoundDocument): string {
   return digestOf(bound);
 }
 
+/**
+ * What `binding: operations` holds of a plan: each resource's operation, the paths that differ, whether they replace it, and
+ * what is unknown. Values may differ: they are what the tenant gave up.
+ */
+export function boundOperations(changes: readonly ResourceChange[]): Record<string, string> {
+  const said = changes.map(({ urn, op, diffs, unknowns, lostProtection }) => {
+    const paths = diffs.map(({ path, kind, replaces }) => `${kind} ${path}${replaces ? ' (replaces)' : ''}`).sort();
+    const later = unknowns.map((path) => `unknown ${path}`).sort();
+    return [urn, [op, ...paths, ...later, ...(lostProtection ? ['loses its protection'] : [])].join(', ')] as const;
+  });
+  // Two steps on one resource, as a replacement has, are both held, whatever their order.
+  const held = new Map<string, string[]>();
+  for (const [urn, words] of said) held.set(urn, [...(held.get(urn) ?? []), words].sort());
+  return Object.fromEntries([...held].map(([urn, words]) => [urn, words.join('; ')]));
+}
+
 export interface BoundDifference {
   /** Dotted path into the bound document, for example `environment.PGUSER`. */
   path: string;
@@ -173,6 +190,17 @@ function compare(path: string, approved: unknown, now: unknown, found: BoundDiff
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Which operations or property paths differ from the approved ones, by resource. */
+export function operationDifferences(
+  approved: readonly ResourceChange[],
+  now: readonly ResourceChange[],
+): BoundDifference[] {
+  const [before, after] = [boundOperations(approved), boundOperations(now)];
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .filter((urn) => before[urn] !== after[urn])
+    .map((urn) => ({ path: `operations of ${urn}`, approved: before[urn] ?? 'none', now: after[urn] ?? 'none' }));
 }
 
 /** The exact differences between what was approved and what is true now; empty when the approval still holds. */

@@ -56,6 +56,7 @@ export const REASONS = {
   SecretsProviderFailed: 'the provider of the state secrets does not answer, or refuses',
   SecretStoreFailed: 'the store a secret is kept in does not answer, or refuses',
   IdentityFailed: 'the identity of a run could not be obtained',
+  ResourceProtected: 'a resource that would be destroyed is protected',
   Destroyed: 'everything the stack made was destroyed; it rests until somebody reconciles it',
   Executing: 'a person works on the state by hand, under the lease',
   StateMovedOutside: 'the state was changed by something other than Plumbline',

@@ -72,11 +72,13 @@ describe('resource changes', () => {
     expect(changeOf(step({ op: 'same', old: state({ protect: true }) }))?.lostProtection).toBe(true);
   });
 
-  it('marks explicit providers and leaves out default ones, unless they are replaced', () => {
+  it('marks explicit providers and leaves out default ones, unless they change', () => {
     const provider = (name: string, op: string) =>
       step({ op, type: 'pulumi:providers:aws', urn: `urn:pulumi:prod::shop::pulumi:providers:aws::${name}` });
     expect(changeOf(provider('eu', 'update'))?.isProvider).toBe(true);
-    expect(changeOf(provider('default_6_1_0', 'update'))).toBeUndefined();
+    for (const op of ['create', 'delete', 'same']) expect(changeOf(provider('default_6_1_0', op))).toBeUndefined();
+    // A default provider that is updated reaches the cloud otherwise, as with another region.
+    expect(changeOf(provider('default_6_1_0', 'update'))?.isProvider).toBe(true);
     expect(changeOf(provider('default', 'replace'))?.isProvider).toBe(true);
   });
 

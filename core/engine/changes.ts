@@ -46,8 +46,17 @@ function secretDiffs(step: StepMetadata, changed: string[], found: PropertyDiff[
     .map((path) => ({ path, kind: 'update', replaces: keys.has(path), before: SECRET, after: SECRET }));
 }
 
+/** Options of a resource that only the state holds: a `same` that changes one is applied, or it would protect nothing. */
+function protectionDiffs({ old, new: now }: StepMetadata): PropertyDiff[] {
+  if (old === null || now === null) return [];
+  return (['protect', 'retainOnDelete'] as const)
+    .filter((option) => (old[option] === true) !== (now[option] === true))
+    .map((path) => ({ path, kind: 'update', replaces: false, before: old[path] === true, after: now[path] === true }));
+}
+
 function propertyDiffs(step: StepMetadata, changed: string[]): PropertyDiff[] {
-  if (step.op === 'same' || step.new === null) return [];
+  if (step.op === 'same') return protectionDiffs(step);
+  if (step.new === null) return [];
   const reported = detailedDiffs(step);
   const found = reported.length > 0 ? reported : inputDiffs(step);
   return [...found, ...secretDiffs(step, changed, found)];
@@ -72,10 +81,13 @@ function toChange(step: StepMetadata, changed: string[]): ResourceChange {
   };
 }
 
-/** A change people must see: anything but `same`, and a `same` that drops a protection. */
+/**
+ * A change people must see: anything but `same`, and a `same` that changes a protection. A default provider comes and goes with
+ * its version; one that is updated or replaced reaches the cloud otherwise than before.
+ */
 function isShown(step: StepMetadata): boolean {
-  if (isDefaultProvider(step) && !isReplacement(step.op)) return false;
-  return step.op !== 'same' || losesProtection(step.old, step.new);
+  if (isDefaultProvider(step) && step.op !== 'update' && !isReplacement(step.op)) return false;
+  return step.op !== 'same' || protectionDiffs(step).length > 0;
 }
 
 /**

@@ -28,9 +28,9 @@ export class EngineCommandError extends Error {
  */
 const ANSWERED: Record<string, string> = { 'stack select': '', 'stack output': '{}', 'stack history': '[]' };
 
-/** `up` must preview first: there the plan is checked and the gate asked while nothing has changed. */
+/** `up` and `destroy` must preview first: there the plan is checked and the gate asked while nothing has changed. */
 function withoutSkipPreview(args: string[]): string[] {
-  return args[0] === 'up' ? args.filter((arg) => arg !== '--skip-preview') : args;
+  return args[0] === 'up' || args[0] === 'destroy' ? args.filter((arg) => arg !== '--skip-preview') : args;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { ChangeSummary, PolicyReport, ResourceChange, StateIdentity } from '../domain/plan.ts';
-import type { DriftKind, PendingAnswer, PendingOperation } from '../store/schema.ts';
+import type { CompleteAnswer, DriftKind, PendingOperation } from '../store/schema.ts';
 
 /** One config value; a secret one is encrypted before it is written to the settings file. */
 export interface ConfigValue {
@@ -18,6 +18,8 @@ export interface GuardHooks {
   ended(): Promise<void>;
   /** Milliseconds from now after which the guardian kills everything, asked at each heartbeat; 0 or less = at once. */
   remainingMs(): number;
+  /** Notes at once a create whose provider ended before it answered: the resource may exist, and no state knows it. */
+  leftOpen?(operation: PendingOperation): Promise<void>;
 }
 
 /** Of all processes of a run together. */
@@ -177,6 +179,20 @@ export interface DriftResult {
   noise?: number;
 }
 
+/** A command of the engine that a person asked for; see core/domain/exec-command.ts for what is let through. */
+export interface ExecRequest {
+  command: readonly string[];
+  /** The state to import. */
+  input?: Buffer;
+}
+
+export interface ExecResult {
+  /** What the engine ended with. */
+  code: number;
+  /** What `stack export` printed; every other output goes to the log. */
+  state: string | undefined;
+}
+
 /** Name → exact version of everything that takes part in a run: engine, host, node, and the program's SDK. */
 export type EngineVersions = Record<string, string>;
 
@@ -202,7 +218,9 @@ export interface Engine {
   /** `refresh --preview-only` and a plain preview: live and program drift. Writes nothing. */
   drift(request: EngineRequest): Promise<DriftResult>;
   /** A writing refresh of `targets` (all when empty), which never runs the program. */
-  refresh(request: EngineRequest, answers: PendingAnswer[]): Promise<Checkpoint>;
+  refresh(request: EngineRequest, answers: CompleteAnswer[]): Promise<Checkpoint>;
+  /** Runs one allowed command by hand. Its failure is a code, not an error. */
+  exec(request: EngineRequest, exec: ExecRequest): Promise<ExecResult>;
   /** Removes the lock file only if this installation's run `runId` left it; returns who else holds it, if anyone. */
   releaseOwnLock(request: EngineRequest, runIds: string[]): Promise<string | undefined>;
 }

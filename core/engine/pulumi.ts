@@ -3,8 +3,10 @@ import { join } from 'node:path';
 import { ReconcileError, stalled } from '../domain/errors.ts';
 import type { PolicyReport, ResourceChange } from '../domain/plan.ts';
 import { engineStackName } from './backends.ts';
+import { settleAnswers } from './answers.ts';
 import { changeSummary, resourceChanges } from './changes.ts';
 import { destroy, previewDestroy } from './destroy.ts';
+import { execCommand } from './exec.ts';
 import { liveDrift, pendingChanges, refreshedResources } from './drift.ts';
 import { phaseOf, type Phase } from './events.ts';
 import { withGate } from './gated.ts';
@@ -21,8 +23,7 @@ import type {
   PreviewResult,
 } from './port.ts';
 import { NO_POLICY_RUN, preparePolicies, stoppedByPolicies, underPolicies, type PolicyRun } from './policies.ts';
-import { checkImported, settlePending } from './pending.ts';
-import type { PendingAnswer } from '../store/schema.ts';
+import type { CompleteAnswer } from '../store/schema.ts';
 import type { EngineOptions } from './run-engine.ts';
 import { openSession, type Session, type VersionedEngine } from './session.ts';
 import { encryptConfig, providerOf } from './secrets-provider.ts';
@@ -134,23 +135,8 @@ async function drift(engine: VersionedEngine, request: EngineRequest): Promise<D
   return { items: [...items, ...pendingChanges(planned.changes)], resources: refreshedResources(live), noise };
 }
 
-/** Settles a person's answers in the state, and returns the resources that were brought in. */
-async function settle(session: Session, request: EngineRequest, answers: PendingAnswer[]): Promise<string[]> {
-  if (answers.length === 0) return [];
-  const settled = settlePending(await exportState(session, request), answers);
-  if (settled === undefined) return [];
-  const path = join(request.runDir, 'settled.json');
-  try {
-    await writeFile(path, settled.text, { mode: 0o600 });
-    await session.print(['stack', 'import', '--file', path, '--stack', engineStackName(request.identity)]);
-  } finally {
-    await rm(path, { force: true });
-  }
-  return settled.imported;
-}
-
-async function refresh(engine: VersionedEngine, request: EngineRequest, answers: PendingAnswer[]): Promise<Checkpoint> {
-  const imported = await settle(await openSession(engine, request), request, answers);
+async function refresh(engine: VersionedEngine, request: EngineRequest, answers: CompleteAnswer[]): Promise<Checkpoint> {
+  const imported = await settleAnswers(engine, request, answers);
   // Without targets all are refreshed, the imported ones among them.
   const targets = request.targets.length === 0 ? [] : [...request.targets, ...imported];
   const session = await openSession(engine, { ...request, targets });
@@ -159,7 +145,6 @@ async function refresh(engine: VersionedEngine, request: EngineRequest, answers:
     phases: 1,
     run: (stack, options) => stack.refresh({ ...options, runProgram: false }),
   });
-  if (imported.length > 0) checkImported(await exportState(session, request), imported);
   return readCheckpoint(engine, request);
 }
 
@@ -194,6 +179,7 @@ export function createPulumiEngine(options: EngineOptions): Engine {
     },
     drift: async (request) => drift(await versioned(), request),
     refresh: async (request, answers) => refresh(await versioned(), request, answers),
+    exec: async (request, exec) => execCommand(await versioned(), request, exec),
     releaseOwnLock: (request, runIds) => releaseOwnLocks(request.identity, runIds),
   };
 }

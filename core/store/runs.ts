@@ -13,8 +13,10 @@ export type RunRow = Selectable<RunsTable>;
 export type RunPatch = UpdateObject<Schema, 'runs', 'runs'>;
 
 const UNFINISHED = RUN_STATES.filter((state) => !isFinished(state));
+/** Operations towards what the source and the spec ask for. */
+const DESIRED = ['update', 'rollback'] as const satisfies readonly Operation[];
 /** Operations that write the state; `drift` only looks. */
-const WRITING = ['update', 'rollback'] as const satisfies readonly Operation[];
+const WRITING = ['update', 'rollback', 'destroy'] as const satisfies readonly Operation[];
 
 export interface NewRun {
   tenant: string;
@@ -182,7 +184,7 @@ export async function previousDesiredRun(
 
 function desiredRuns(db: Queryable, stackId: string) {
   return runsOf(db, stackId)
-    .where('operation', 'in', WRITING)
+    .where('operation', 'in', DESIRED)
     .where('trigger', '<>', 'heal')
     .where('finished_at', 'is not', null);
 }

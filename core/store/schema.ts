@@ -180,11 +180,16 @@ export interface PendingOperation {
   urn: string;
   type: string;
   operation: string;
+  /** What it was to make, secrets masked; only where the state itself has no record of it. */
+  resource?: Record<string, unknown>;
 }
 
 export type PendingAnswer =
   | { urn: string; answer: 'clear'; by: string }
   | { urn: string; answer: 'import'; id: string; by: string };
+
+/** An answer with the resource it brings in, where the state has no record of the create. */
+export type CompleteAnswer = PendingAnswer & { resource?: Record<string, unknown> };
 
 /** Every digest a stack's source has named. */
 export interface RevisionsTable {
@@ -240,6 +245,8 @@ export interface RunsTable {
   command: NullableJson<string[]>;
   /** Why a person asked for it. */
   comment: Generated<string>;
+  /** What the engine ended with, of a run with operation `exec`. */
+  exit_code: Nullable<number>;
   /** How the run was isolated, in words. */
   isolation: Generated<string>;
   requested_by: string;
@@ -392,6 +399,20 @@ export interface IdentityTokensTable {
   minted_at: DefaultNow;
 }
 
+export const RUN_FILE_KINDS = ['input', 'state'] as const;
+/** `input`: what a person sent along with a command. `state`: what they asked for. */
+export type RunFileKind = (typeof RUN_FILE_KINDS)[number];
+
+/** What is too large or too private for a log, for a short time. */
+export interface RunFilesTable {
+  run_id: string;
+  tenant: string;
+  kind: RunFileKind;
+  /** Bound to run and kind. */
+  sealed: Buffer;
+  expires_at: Timestamp;
+}
+
 export interface Schema {
   installation: InstallationTable;
   tenants: TenantsTable;
@@ -413,4 +434,5 @@ export interface Schema {
   workers: WorkersTable;
   run_logs: RunLogsTable;
   identity_tokens: IdentityTokensTable;
+  run_files: RunFilesTable;
 }

@@ -1,6 +1,12 @@
 import { sql } from 'kysely';
 import { asReconcileError, stalled, type ReconcileError } from '#core/domain/errors.ts';
-import { boundDifferences, planDigest, type BoundDifference, type BoundDocument } from '#core/domain/plan.ts';
+import {
+  boundDifferences,
+  operationDifferences,
+  planDigest,
+  type BoundDifference,
+  type BoundDocument,
+} from '#core/domain/plan.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
 import { isTrusted } from '#core/domain/verification.ts';
 import { planFileHash } from '#core/engine/plan-file.ts';
@@ -8,6 +14,7 @@ import type { ApplyResult } from '#core/engine/port.ts';
 import { open } from '#core/secrets.ts';
 import { clock } from '#core/store/clock.ts';
 import { listDrift, recordHeals } from '#core/store/drift.ts';
+import { openCreates } from '#core/store/open-creates.ts';
 import { getPlan, type PlanRow } from '#core/store/plans.ts';
 import { markApplied } from '#core/store/revisions.ts';
 import { getRunById, previousDesiredRun, type RunRow } from '#core/store/runs.ts';
@@ -16,8 +23,9 @@ import type { WorkerDeps } from '../deps.ts';
 import { duringRun, type HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 import { checkSignatures, type Verified } from '../trust.ts';
-import { bindPlan } from './bound.ts';
+import { allowsBinding, bindingOf, bindPlan } from './bound.ts';
 import { checkpointPatch, leftBehind } from './checkpoint-patch.ts';
+import { afterFailure, againPatch, destroyPlanHash, finishDestroy } from './destroy.ts';
 import { failRun } from './fail.ts';
 import { planContext } from './plan.ts';
 import { clearOwnLocks } from './recover.ts';
@@ -39,12 +47,22 @@ interface Approved {
   run: RunRow;
   plan: PlanRow;
   bytes: Buffer;
+  /** Of the bytes as they are now. */
+  planHash: string;
 }
 
-async function loadApproved(deps: WorkerDeps, run: RunRow): Promise<Approved> {
+/** The approved plan, or why its row is not what was approved: a plan that was cut, edited or swapped is never run. */
+async function loadApproved(deps: WorkerDeps, run: RunRow): Promise<Approved | string> {
   const plan = await getPlan(deps.db, run.id);
-  if (plan === undefined) throw stalled('InternalError', `run ${run.number} is approved but has no plan; discard it`);
-  return { run, plan, bytes: open(deps.masterKey, plan.bytes, planContext(run)) };
+  if (plan === undefined) return 'the approved plan is gone';
+  try {
+    const bytes = open(deps.masterKey, plan.bytes, planContext(run));
+    const planHash = run.operation === 'destroy' ? destroyPlanHash(bytes) : planFileHash(bytes);
+    return { run, plan, bytes, planHash };
+  } catch (error) {
+    deps.logger.error({ err: error, run: run.id, reason: 'PlanStale' }, 'the approved plan cannot be read');
+    return 'the stored update plan was cut, edited or sealed with another key, so it is not the approved one';
+  }
 }
 
 /** The differences between what was approved and what is true now, with the saved plan's bytes among them. */
@@ -55,7 +73,7 @@ async function differences(
   workspace: Workspace,
   inputs: Inputs,
 ): Promise<string[]> {
-  const { run, plan, bytes } = approved;
+  const { run, plan, planHash } = approved;
   const stack = await getStackById(deps.db, run.stack_id);
   if (stack === undefined) return ['the stack was deleted'];
   // Secrets and spec are read anew: a rotated credential is a difference.
@@ -66,7 +84,7 @@ async function differences(
     deps,
     { stack, run, workspace, inputs: { ...fresh, request: inputs.request }, verified },
     {
-      planHash: planFileHash(bytes),
+      planHash,
       changes: plan.changes,
       summary: plan.bound.summary,
       unknowns: plan.bound.unknowns,
@@ -77,6 +95,7 @@ async function differences(
   if (found.length === 0 && planDigest(plan.bound) !== approvedDigest)
     found.push('the stored plan is not the approved one');
   if (stack.spec.suspend === true) found.push('the stack was suspended');
+  if (!(await allowsBinding(deps, run))) found.push(`the tenant no longer allows binding: ${bindingOf(run.spec)}`);
   return found;
 }
 
@@ -92,7 +111,7 @@ async function makeStale(
   await record(deps, lease, {
     run: { id: run.id, from, to: 'stale', patch: { message, reason: 'PlanStale' } },
     ...(outcome && { outcome }),
-    stack: { attempted_key: null },
+    stack: againPatch(run),
     events: [
       {
         type: 'PlanStale',
@@ -137,7 +156,9 @@ async function finishApply(
     stack: {
       ...desired,
       applied_at: clock(),
+      applied_principal: plan.bound.principals?.['apply'] ?? null,
       identity: JSON.stringify(plan.bound.identity),
+      rebind_by: null,
       ...checkpointPatch(result.checkpoint),
       // A healed stack is checked again; a heal says nothing about the attempts at a newer revision.
       ...(run.trigger === 'heal' ? { drift_requested_seq: sql<number>`drift_requested_seq + 1` } : { failures: 0 }),
@@ -195,9 +216,26 @@ async function failApply(
   // The run's own signal may be what ended it.
   const checkpoint = await deps.engine.checkpoint({ ...inputs.request, signal: AbortSignal.timeout(LOOK_MS) });
   await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
-    ...(checkpoint.hash !== 'absent' && { identity: JSON.stringify(plan.bound.identity) }),
-    ...leftBehind(checkpoint),
+    ...(checkpoint.hash !== 'absent' && { identity: JSON.stringify(plan.bound.identity), rebind_by: null }),
+    ...leftBehind(checkpoint, await openCreates(deps.db, run.stack_id)),
+    ...afterFailure(run, plan.bound.checkpoint, checkpoint),
     refresh_needed: true,
+  });
+}
+
+async function sayApplying(deps: WorkerDeps, lease: HeldLease, run: RunRow): Promise<void> {
+  const doing = run.operation === 'destroy' ? `destroying ${run.targets.length} resources` : `applying ${run.revision}`;
+  const message = `run ${run.number}: ${doing}`;
+  await record(deps, lease, {
+    run: { id: run.id, from: 'approved', to: 'applying', patch: { message: doing } },
+    outcome: { type: 'progress', reason: 'Progressing', message },
+    events: [
+      {
+        type: run.operation === 'destroy' ? 'DestroyStarted' : 'ApplyStarted',
+        message,
+        data: { run: run.number, digest: run.digest, planDigest: run.plan_digest },
+      },
+    ],
   });
 }
 
@@ -211,6 +249,31 @@ function sayInterrupting(deps: WorkerDeps, lease: HeldLease, run: RunRow): void 
     ],
     // The apply may have ended in the same moment, or the lease may be what was lost: then there is nothing to say.
   }).catch((error: unknown) => deps.logger.info({ err: error, run: run.id }, 'the interrupt was not written down'));
+}
+
+/**
+ * What the engine is to be bound to. Where an approval holds operations and paths, that is a plan made now, under our lease,
+ * and compared with the approved one before anything is applied: what is compared is what the engine may do, no more.
+ */
+async function planToApply(
+  deps: WorkerDeps,
+  { run, plan, bytes }: Approved,
+  inputs: Inputs,
+): Promise<{ bytes: Buffer; found: string[] }> {
+  if (run.operation === 'destroy' || bindingOf(run.spec) === 'plan') return { bytes, found: [] };
+  const fresh = await deps.engine.preview(inputs.request);
+  return { bytes: fresh.plan, found: operationDifferences(plan.changes, fresh.changes).map(say) };
+}
+
+/** Has the engine do what was approved, and nothing else. */
+async function execute(
+  deps: WorkerDeps,
+  { run }: Approved,
+  inputs: Inputs,
+  at: { plan: Buffer; gate: () => Promise<string[]> },
+): Promise<ApplyResult> {
+  if (run.operation !== 'destroy') return await deps.engine.apply({ ...inputs.request, ...at });
+  return await deps.engine.destroy({ ...inputs.request, gate: at.gate });
 }
 
 async function runApply(
@@ -228,20 +291,13 @@ async function runApply(
     await clearOwnLocks(deps, stack, inputs.request);
     const found = await differences(deps, lease, approved, workspace, inputs);
     if (found.length > 0) return await makeStale(deps, lease, run, 'approved', found);
-    await record(deps, lease, {
-      run: { id: run.id, from: 'approved', to: 'applying', patch: { message: `applying ${run.revision}` } },
-      outcome: { type: 'progress', reason: 'Progressing', message: `run ${run.number}: applying ${run.revision}` },
-      events: [
-        {
-          type: 'ApplyStarted',
-          message: `run ${run.number}: applying ${run.revision}`,
-          data: { run: run.number, digest: run.digest, planDigest: run.plan_digest },
-        },
-      ],
-    });
+    const bound = await planToApply(deps, approved, inputs);
+    if (bound.found.length > 0) return await makeStale(deps, lease, run, 'approved', bound.found);
+    await sayApplying(deps, lease, run);
     inputs.request.signal.addEventListener('abort', interrupted, { once: true });
     const gate = async () => (gateFound = await differences(deps, lease, approved, workspace, inputs));
-    const result = await deps.engine.apply({ ...inputs.request, plan: approved.bytes, gate });
+    const result = await execute(deps, approved, inputs, { plan: bound.bytes, gate });
+    if (run.operation === 'destroy') return await finishDestroy(deps, lease, stack, run, result);
     return await finishApply(deps, lease, stack, approved, result);
   } catch (thrown) {
     const error = asReconcileError(thrown);
@@ -261,6 +317,7 @@ async function runApply(
 export async function applyRun(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
   await duringRun(deps, lease, run, async () => {
     const approved = await loadApproved(deps, run);
+    if (typeof approved === 'string') return await makeStale(deps, lease, run, 'approved', [approved]);
     const verified = await checkSignatures(deps, { ...run, policyOf: stack.spec }, lease.signal);
     if (!isTrusted(verified)) return await makeStale(deps, lease, run, 'approved', [untrusted(verified)]);
     const artifactDir = await fetchProgram(deps, stack, run, lease.signal);

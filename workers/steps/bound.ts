@@ -1,7 +1,15 @@
-import { DEFAULTS, type ApprovalPolicy, type StackSpec } from '#core/domain/manifest.ts';
-import { digestOf, type BoundDocument, type ChangeSummary, type ResourceChange } from '#core/domain/plan.ts';
+import { stalled } from '#core/domain/errors.ts';
+import { DEFAULTS, type ApprovalPolicy, type Binding, type StackSpec } from '#core/domain/manifest.ts';
+import {
+  boundOperations,
+  digestOf,
+  type BoundDocument,
+  type ChangeSummary,
+  type ResourceChange,
+} from '#core/domain/plan.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
+import { getTenant } from '#core/store/tenants.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { Verified } from '../trust.ts';
 import type { Inputs } from './request.ts';
@@ -15,6 +23,34 @@ export function approvalPolicy(spec: StackSpec): ApprovalPolicy & { required: nu
     required: given.required ?? DEFAULTS.approvalRequired,
     expires: given.expires ?? DEFAULTS.approvalExpires,
   };
+}
+
+/** What an approval under the spec holds: the update plan, unless the spec says otherwise. */
+export function bindingOf(spec: StackSpec): Binding {
+  return spec.approval?.binding ?? 'plan';
+}
+
+/** Whether the run's tenant lets approvals bind what its spec asks for; a tenant may take that back at any time. */
+export async function allowsBinding(deps: WorkerDeps, run: RunRow): Promise<boolean> {
+  const binding = bindingOf(run.spec);
+  if (binding === 'plan') return true;
+  const tenant = await getTenant(deps.db, run.tenant);
+  return tenant?.spec.bindings?.includes(binding) === true;
+}
+
+/** @throws stalled(SpecInvalid) */
+export async function requireBinding(deps: WorkerDeps, run: RunRow): Promise<void> {
+  if (await allowsBinding(deps, run)) return;
+  throw stalled(
+    'SpecInvalid',
+    `spec.approval.binding: ${bindingOf(run.spec)} is not among the bindings of tenant ${run.tenant}; remove it, or have the administrator allow it`,
+  );
+}
+
+/** What stands for the update plan: its bytes, or operations and paths where that is all an approval holds. */
+function heldPlan(run: RunRow, shown: ShownPlan): string {
+  if (run.operation === 'destroy' || bindingOf(run.spec) === 'plan') return shown.planHash;
+  return digestOf(boundOperations(shown.changes));
 }
 
 /** What people were shown, and the plan behind it. */
@@ -57,10 +93,12 @@ export async function bindPlan(
     },
     path: run.spec.source.path ?? '.',
     dependencies: workspace.dependencies,
-    plan: shown.planHash,
+    plan: heldPlan(run, shown),
+    binding: bindingOf(run.spec),
     settings: inputs.settings,
     config: inputs.config,
     environment: inputs.environment,
+    principals: inputs.principals,
     credentials: inputs.credentials,
     versions,
     flags: ['--refresh=false', ...run.targets.map((urn) => `--target=${urn}`)],

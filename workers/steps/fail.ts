@@ -8,12 +8,17 @@ import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 
+/** A heal and a destroy say nothing about the revision the source names. */
+function isDesired(run: RunRow): boolean {
+  return run.trigger !== 'heal' && run.operation !== 'destroy';
+}
+
 /**
  * The policy or the time has moved on since the revision was let through: what was known is forgotten, so that the stack
  * waits for a signature as it does before a run.
  */
 function askAgain(run: RunRow, error: ReconcileError): StackPatch {
-  if (run.trigger === 'heal' || !SIGNATURE_FAILURES.has(error.reason)) return {};
+  if (!isDesired(run) || !SIGNATURE_FAILURES.has(error.reason)) return {};
   return { attempted_key: null, verification: null };
 }
 
@@ -35,15 +40,15 @@ export async function failRun(
         reason: 'PendingOperations',
         message: `${message}. Resources were being created: see \`plumb pending\``,
       } as const)
-    : // A heal is not tried again by itself, but by the next drift check or a person.
+    : // A heal is not tried again by itself, but by the next drift check or a person; a destroy by a person alone.
       ({
         type: 'failed',
-        kind: run.trigger === 'heal' ? 'stalled' : error.kind,
+        kind: isDesired(run) ? error.kind : 'stalled',
         reason: error.reason,
-        message,
+        message: run.operation === 'destroy' ? `${message}. \`plumb destroy\` plans it again` : message,
       } as const);
-  // Waiting for somebody else is no failure of the revision, and a heal says nothing about it.
-  const counts = error.kind !== 'waiting' && run.trigger !== 'heal';
+  // Waiting for somebody else is no failure of the revision.
+  const counts = error.kind !== 'waiting' && isDesired(run);
   deps.logger.warn({ err: error, run: run.id, reason: error.reason }, 'run failed');
   await record(deps, lease, {
     run: { id: run.id, from, to: 'errored', patch: { reason: error.reason, message } },

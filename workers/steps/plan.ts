@@ -1,23 +1,25 @@
-import { approvalNeeds } from '#core/domain/approval.ts';
+import { approvalNeeds, dangerOf } from '#core/domain/approval.ts';
 import { parseDuration } from '#core/domain/duration.ts';
-import { stalled } from '#core/domain/errors.ts';
-import { planDigest, type BoundDocument, type ResourceChange } from '#core/domain/plan.ts';
+import { canonicalJson, planDigest, type BoundDocument, type ResourceChange } from '#core/domain/plan.ts';
 import type { RunState } from '#core/domain/run.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
 import { saySigners } from '#core/domain/verification.ts';
-import type { Checkpoint, PreviewResult } from '#core/engine/port.ts';
+import type { PreviewResult } from '#core/engine/port.ts';
 import { seal } from '#core/secrets.ts';
 import { clockPlus } from '#core/store/clock.ts';
 import { savePlan } from '#core/store/plans.ts';
 import type { RunPatch, RunRow } from '#core/store/runs.ts';
-import { stackWithIdentity, type StackRow } from '#core/store/stacks.ts';
+import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import { duringRun, type HeldLease } from '../lease.ts';
 import { record, type EventInput } from '../record.ts';
+import { checkState } from '../state-check.ts';
 import type { Verified } from '../trust.ts';
-import { approvalPolicy, bindPlan } from './bound.ts';
+import { approvalPolicy, bindPlan, requireBinding } from './bound.ts';
 import { checkpointPatch } from './checkpoint-patch.ts';
+import { destroyedChange, planDestroy } from './destroy.ts';
 import { clearOwnLocks } from './recover.ts';
+import { refreshState } from './refresh.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { requireTrust } from './verify.ts';
 import { fetchProgram, withWorkspace, type RunScene } from './workspace.ts';
@@ -43,47 +45,10 @@ async function move(
   });
 }
 
-/** Refuses a state that is not the one this stack owns (rule 8). Returns what a person should know about it. */
-async function checkState(deps: WorkerDeps, stack: StackRow, inputs: Inputs, now: Checkpoint): Promise<string[]> {
-  const wanted = inputs.request.identity;
-  const frozen = stack.identity;
-  if (frozen !== null) {
-    const moved = (['backend', 'organization', 'project', 'stack'] as const).filter(
-      (part) => frozen[part] !== wanted[part],
-    );
-    if (moved.length > 0) {
-      const change = moved.map((part) => `${part} was ${frozen[part]} and is now ${wanted[part]}`).join(', ');
-      throw stalled(
-        'IdentityChanged',
-        `the state of ${stack.name} would move: ${change}. Restore it, or make a new Stack`,
-      );
-    }
-  }
-  const owner = await stackWithIdentity(deps.db, wanted);
-  if (owner !== undefined && owner.id !== stack.id) {
-    throw stalled(
-      'IdentityChanged',
-      `the state ${wanted.project}/${wanted.stack} belongs to another Stack of this installation; use another spec.pulumi.stack`,
-    );
-  }
-  if (stack.checkpoint === null || stack.checkpoint_resources === null) return [];
-  // A first apply that failed early may have left no state at all: nothing is lost then.
-  const hadState = stack.checkpoint !== 'absent';
-  if (hadState && (now.hash === 'absent' || now.resources < stack.checkpoint_resources)) {
-    throw stalled(
-      'StateRegressed',
-      `the state of ${stack.name} holds ${now.resources} resources, ${stack.checkpoint_resources} after the last run; restore it from a backup before anything is planned`,
-    );
-  }
-  return now.hash === stack.checkpoint
-    ? []
-    : ['the state was changed by something other than Plumbline since the last run'];
-}
-
 async function refreshFirst(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow, inputs: Inputs) {
   if (run.trigger !== 'heal' && !stack.refresh_needed) return undefined;
   const targets = run.trigger === 'heal' ? run.targets : [];
-  const checkpoint = await deps.engine.refresh({ ...inputs.request, targets }, []);
+  const checkpoint = await refreshState(deps, lease, stack, { ...inputs.request, targets }, []);
   await record(deps, lease, {
     stack: { ...checkpointPatch(checkpoint), refresh_needed: false },
     events: [
@@ -100,8 +65,9 @@ async function refreshFirst(deps: WorkerDeps, lease: HeldLease, stack: StackRow,
   return checkpoint;
 }
 
+/** A `same` with a difference changes an option that only the state holds, such as `protect`. */
 function changedCount(changes: readonly ResourceChange[]): number {
-  return changes.filter((change) => change.op !== 'same' && change.op !== 'read').length;
+  return changes.filter(({ op, diffs }) => dangerOf(op) !== 'none' || (op === 'same' && diffs.length > 0)).length;
 }
 
 function describe(preview: PreviewResult): string {
@@ -115,22 +81,34 @@ interface Planned {
   preview: PreviewResult;
   bound: BoundDocument;
   needs: string[];
+  /** What a destroy would take; an update has its targets from the beginning. */
+  targets?: string[];
 }
 
-async function finishPlan(deps: WorkerDeps, lease: HeldLease, run: RunRow, planned: Planned): Promise<void> {
-  const { preview, bound, needs } = planned;
+async function finishPlan(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  stack: StackRow,
+  run: RunRow,
+  planned: Planned,
+): Promise<void> {
+  const { preview, bound, needs, targets } = planned;
   const digest = planDigest(bound);
   const policy = approvalPolicy(run.spec);
   const changed = changedCount(preview.changes);
   const to: RunState = changed === 0 ? 'planned' : needs.length > 0 ? 'awaiting_approval' : 'approved';
   const text = `${describe(preview)}${to === 'awaiting_approval' ? `; waits for approval of ${digest}` : ''}`;
-  const outcome = outcomeOf(to, text);
+  const gone =
+    to === 'planned' && run.operation === 'destroy'
+      ? destroyedChange(stack, run, 'nothing was left to destroy')
+      : undefined;
+  const outcome = gone?.outcome ?? outcomeOf(to, text);
   const event: EventInput = {
     type: to === 'awaiting_approval' ? 'ApprovalNeeded' : to === 'planned' ? 'NothingToDo' : 'PlanReady',
     message: `run ${run.number}: ${text}`,
     data: { run: run.number, digest: run.digest, planDigest: digest, summary: preview.summary, needs },
   };
-  const done = to === 'planned' ? settled(run, bound) : {};
+  const done = gone?.stack ?? (to === 'planned' ? { ...settled(run, bound), failures: 0 } : {});
   await record(deps, lease, {
     run: {
       id: run.id,
@@ -143,12 +121,15 @@ async function finishPlan(deps: WorkerDeps, lease: HeldLease, run: RunRow, plann
         needs: JSON.stringify(needs),
         approvals_required: policy.required,
         expires_at: to === 'awaiting_approval' ? clockPlus(parseDuration(policy.expires)) : null,
+        ...(targets !== undefined && { targets: JSON.stringify(targets) }),
       },
     },
     ...(outcome && { outcome }),
-    stack: { ...done, ...(to === 'planned' && { failures: 0 }) },
+    stack: { ...done, ...(isAtHome(stack, bound) && { rebind_by: null }) },
+    ...(gone?.conditions && { conditions: gone.conditions }),
     events: [event],
     also: async (trx) => {
+      await gone?.also?.(trx);
       await savePlan(trx, {
         tenant: run.tenant,
         runId: run.id,
@@ -161,6 +142,11 @@ async function finishPlan(deps: WorkerDeps, lease: HeldLease, run: RunRow, plann
   });
 }
 
+/** The state is where it always was, so a word that it may move is used up. */
+function isAtHome(stack: StackRow, bound: BoundDocument): boolean {
+  return stack.identity !== null && canonicalJson(stack.identity) === canonicalJson(bound.identity);
+}
+
 /** A plan without changes on a state that exists means: this revision is what the world already has. */
 function settled(run: RunRow, bound: BoundDocument) {
   if (bound.checkpoint === 'absent' || run.trigger === 'heal') return {};
@@ -171,6 +157,7 @@ function settled(run: RunRow, bound: BoundDocument) {
     applied_run_id: run.id,
     identity: JSON.stringify(bound.identity),
     checkpoint: bound.checkpoint,
+    rebind_by: null,
   };
 }
 
@@ -184,24 +171,32 @@ async function preview(
 ): Promise<Planned> {
   const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput });
   await clearOwnLocks(deps, stack, inputs.request);
-  const concerns = await checkState(deps, stack, inputs, await deps.engine.checkpoint(inputs.request));
+  await requireBinding(deps, run);
+  const { identity } = inputs.request;
+  const concerns = await checkState(deps, stack, identity, await deps.engine.checkpoint(inputs.request));
   await refreshFirst(deps, lease, stack, run, inputs);
-  const result = await deps.engine.preview(inputs.request);
+  const destroying = run.operation === 'destroy' ? await planDestroy(deps, inputs) : undefined;
+  const result = destroying?.preview ?? (await deps.engine.preview(inputs.request));
   const shown = {
     planHash: result.planHash,
     changes: result.changes,
     summary: result.summary,
     unknowns: result.unknowns,
   };
-  const bound = await bindPlan(deps, { stack, run, workspace, inputs, verified }, shown);
+  const targets = destroying?.urns ?? run.targets;
+  const bound = await bindPlan(deps, { stack, run: { ...run, targets }, workspace, inputs, verified }, shown);
+  const exceptions = [
+    ...(inputs.sharedCredentials ? ['plan and apply share one credential'] : []),
+    ...(verified.state === 'unsigned' ? ['nobody signed what is applied'] : []),
+  ];
+  if (destroying !== undefined)
+    return { preview: result, bound, targets, needs: [...destroying.needs, ...concerns, ...exceptions] };
   const policy = approvalPolicy(run.spec);
   const destructive = approvalNeeds({ ...policy, mode: 'on-destructive' }, result.changes, []);
   // A rollback that takes something away is a person's decision in every mode (design, Going back).
   const forced = run.operation === 'rollback' && policy.mode === 'auto' ? destructive : [];
-  const shared = inputs.sharedCredentials && policy.mode !== 'auto' ? ['plan and apply share one credential'] : [];
-  const unsigned = verified.state === 'unsigned' ? ['nobody signed what is applied'] : [];
   const needs = approvalNeeds(policy, result.changes, [...forced, ...concerns]);
-  return { preview: result, bound, needs: needs.length > 0 ? [...needs, ...shared, ...unsigned] : [] };
+  return { preview: result, bound, needs: needs.length > 0 ? [...needs, ...exceptions] : [] };
 }
 
 /** Takes a pending run through verifying, fetching and planning to a plan that is done, waits, or may be applied. */
@@ -213,7 +208,7 @@ export async function planRun(deps: WorkerDeps, lease: HeldLease, stack: StackRo
     const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
     await withWorkspace(deps, run, artifactDir, lease.signal, async (scene) => {
       await move(deps, lease, run, 'fetching', 'planning', `previewing ${run.revision}`);
-      await finishPlan(deps, lease, run, await preview(deps, lease, stack, run, scene, verified));
+      await finishPlan(deps, lease, stack, run, await preview(deps, lease, stack, run, scene, verified));
     });
   });
 }

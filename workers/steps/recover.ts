@@ -7,7 +7,9 @@ import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 import { leftBehind } from './checkpoint-patch.ts';
+import { afterCutOff } from './destroy.ts';
 import { failRun } from './fail.ts';
+import { refreshState } from './refresh.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { requireTrust } from './verify.ts';
 import { fetchProgram, withWorkspace } from './workspace.ts';
@@ -56,10 +58,10 @@ export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: Stac
       `the apply of ${run.revision} was interrupted; its state is refreshed before anything is planned`,
     );
     await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
-      attempted_key: null,
+      ...afterCutOff(run, plan?.bound.checkpoint, checkpoint),
       refresh_needed: true,
       ...(checkpoint.hash !== 'absent' && plan !== undefined && { identity: JSON.stringify(plan.bound.identity) }),
-      ...leftBehind(checkpoint),
+      ...leftBehind(checkpoint, await openCreates(deps.db, run.stack_id)),
     });
   });
 }
@@ -73,7 +75,7 @@ export async function answerPending(deps: WorkerDeps, lease: HeldLease, stack: S
   await requireTrust(deps, stack, run, lease.signal);
   await withInputs(deps, lease, stack, run, async ({ request }) => {
     await clearOwnLocks(deps, stack, request);
-    const checkpoint = await deps.engine.refresh({ ...request, targets: [] }, answers);
+    const checkpoint = await refreshState(deps, lease, stack, { ...request, targets: [] }, answers);
     await record(deps, lease, {
       outcome: { type: 'progress', reason: 'Progressing', message: 'pending operations were answered; planning again' },
       stack: {

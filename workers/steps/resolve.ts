@@ -1,6 +1,7 @@
 import { parseDuration } from '#core/domain/duration.ts';
 import { transient } from '#core/domain/errors.ts';
 import { formatRevision, parseRepository } from '#core/domain/reference.ts';
+import { destroyedKey } from '#core/domain/decide.ts';
 import { DEFAULTS, type SourceRef, type StackSpec } from '#core/domain/manifest.ts';
 import { selectTag } from '#core/oci/semver.ts';
 import type { Reason } from '#core/domain/reason.ts';
@@ -105,6 +106,11 @@ async function afterSourceFailure(
   const run = (await liveRun(deps.db, stack.id)) ?? (await lastDesiredRun(deps.db, stack.id));
   // A run that failed for such a reason has its own retries.
   if (run === undefined || run.message === ready.message) return {};
+  // Of a destroyed stack no run towards the source speaks any more, and nothing may make it again by itself.
+  if (stack.attempted_key === destroyedKey(stack.generation)) {
+    if (stack.destroyed_at === null) return {};
+    return { outcome: { type: 'done', reason: 'Destroyed', message: 'a destroy took what the stack had made' } };
+  }
   if (run.state === 'errored') return { patch: { attempted_key: null } };
   const outcome = outcomeOf(run.state, run.message);
   return outcome === undefined ? {} : { outcome };

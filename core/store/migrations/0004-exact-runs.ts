@@ -45,6 +45,16 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   )`.execute(db);
   await sql`create index identity_tokens_by_run on identity_tokens (run_id, phase, minted_at)`.execute(db);
   await sql`alter table stacks add column writing_state boolean not null default false`.execute(db);
+  await sql`alter table runs add column exit_code integer`.execute(db);
+  await sql`create table run_files (
+    run_id bigint not null,
+    tenant text not null,
+    kind text not null check (kind in ('input', 'state')),
+    sealed bytea not null,
+    expires_at timestamptz not null,
+    primary key (run_id, kind),
+    foreign key (tenant, run_id) references runs (tenant, id) on delete cascade
+  )`.execute(db);
   for (const [table, column, words] of WORDS) {
     const name = sql.ref(`${table}_${column}_check`);
     const literals = sql.join(words.map((word) => sql.lit(word)));

@@ -1,0 +1,122 @@
+import { destroyedKey } from '#core/domain/decide.ts';
+import { canonicalJson, digestOf } from '#core/domain/plan.ts';
+import type { ApplyResult, Checkpoint, PreviewResult } from '#core/engine/port.ts';
+import { clock } from '#core/store/clock.ts';
+import { replaceDrift } from '#core/store/drift.ts';
+import type { RunRow } from '#core/store/runs.ts';
+import type { StackPatch, StackRow } from '#core/store/stacks.ts';
+import type { WorkerDeps } from '../deps.ts';
+import type { HeldLease } from '../lease.ts';
+import { record, type StatusChange } from '../record.ts';
+import { checkpointPatch } from './checkpoint-patch.ts';
+import type { Inputs } from './request.ts';
+
+/** What a destroy has in place of an update plan: the resources it may take, by name. */
+export interface DestroyPlan {
+  preview: PreviewResult;
+  urns: string[];
+  needs: string[];
+}
+
+/** Looks at what a destroy would take; nothing is executed. The list of URNs stands in for the plan's bytes. */
+export async function planDestroy(deps: WorkerDeps, inputs: Inputs): Promise<DestroyPlan> {
+  const { changes, summary, urns, retained } = await deps.engine.previewDestroy(inputs.request);
+  const plan = Buffer.from(canonicalJson({ urns }));
+  const stays =
+    retained.length === 0
+      ? []
+      : [`${retained.length} resources stay in the world (retainOnDelete): ${retained.join(', ')}`];
+  return {
+    preview: { changes, summary, plan, planHash: destroyPlanHash(plan), unknowns: [] },
+    urns,
+    needs: [`a destroy of ${urns.length} resources is approved by a person in every mode`, ...stays],
+  };
+}
+
+/** Of a destroy's plan, as `planFileHash` is of an update's. */
+export function destroyPlanHash(plan: Uint8Array): string {
+  return digestOf(Buffer.from(plan).toString('utf8'));
+}
+
+/** The stack rests from now on: nothing of it is made again until a person says so. */
+function restPatch(run: RunRow): StackPatch {
+  return {
+    attempted_key: destroyedKey(run.generation),
+    destroyed_at: clock(),
+    applied_digest: null,
+    applied_revision: null,
+    applied_generation: null,
+    applied_run_id: null,
+    applied_at: null,
+    next_drift_at: null,
+    heal_requested_by: null,
+    refresh_needed: false,
+    failures: 0,
+  };
+}
+
+/** What a destroy that is done means for its stack; beside it nothing is known to drift any more. */
+export function destroyedChange(stack: StackRow, run: RunRow, message: string): Omit<StatusChange, 'run'> {
+  return {
+    outcome: {
+      type: 'done',
+      reason: 'Destroyed',
+      message: `${message}; it rests until \`plumb reconcile ${stack.name}\` or another spec makes it again`,
+    },
+    stack: restPatch(run),
+    conditions: (conditions) => conditions.filter((condition) => condition.type !== 'Drifted'),
+    also: async (trx) => void (await replaceDrift(trx, { tenant: stack.tenant, stackId: stack.id, items: [] })),
+  };
+}
+
+/** Writes down a destroy that went through. */
+export async function finishDestroy(
+  deps: WorkerDeps,
+  lease: HeldLease,
+  stack: StackRow,
+  run: RunRow,
+  { summary, checkpoint }: ApplyResult,
+): Promise<void> {
+  const left = checkpoint.resources === 0 ? '' : `; ${checkpoint.resources} resources it did not name are left`;
+  const message = `run ${run.number}: ${run.targets.length} resources destroyed${left}`;
+  const change = destroyedChange(stack, run, message);
+  await record(deps, lease, {
+    ...change,
+    run: {
+      id: run.id,
+      from: ['applying', 'interrupting'],
+      to: 'applied',
+      patch: { message, summary: JSON.stringify(summary) },
+    },
+    stack: { ...change.stack, ...checkpointPatch(checkpoint) },
+    events: [
+      {
+        type: 'Destroyed',
+        reason: 'Destroyed',
+        severity: 'warning',
+        message,
+        data: { run: run.number, digest: run.digest, planDigest: run.plan_digest, summary },
+      },
+    ],
+  });
+}
+
+/**
+ * What an attempt that was cut off, or failed, leaves to be done. An update is planned again; a destroy that has taken
+ * something must not turn into an update by itself.
+ */
+export function afterFailure(run: RunRow, before: string | undefined, now: Checkpoint): StackPatch {
+  if (run.operation !== 'destroy') return {};
+  return before === now.hash ? {} : { attempted_key: destroyedKey(run.generation) };
+}
+
+/** After a crash a destroy is planned again, for a person to approve what is left of it. */
+export function afterCutOff(run: RunRow, before: string | undefined, now: Checkpoint): StackPatch {
+  if (run.operation !== 'destroy') return { attempted_key: null };
+  return { ...afterFailure(run, before, now), destroy_requested_by: run.requested_by };
+}
+
+/** What is planned anew when a plan is stale. */
+export function againPatch(run: RunRow): StackPatch {
+  return run.operation === 'destroy' ? { destroy_requested_by: run.requested_by } : { attempted_key: null };
+}
