@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { loginOf, roleOf } from '../domain/credential.ts';
 import type { CredentialSource } from '../domain/manifest.ts';
 import { parseJson, field } from '../oci/body.ts';
-import { awsKeysOf, awsRegionOf, callerIdentity, type AwsKeys, type StsAccess } from './aws-sts.ts';
+import { awsKeysOf, awsRegionOf, type AwsKeys, type StsAccess } from './aws-sts.ts';
 
 /** Written where a cloud's region or project is not said. */
 const UNSAID = '-';
@@ -29,15 +29,15 @@ export type PrincipalLookup = (
 
 const MAX_KEPT = 1000;
 
-/** A look-up that asks AWS once for the same keys; failures are not kept. */
-export function createPrincipalLookup(): PrincipalLookup {
+/** A look-up that asks once for the same keys; failures are not kept. */
+export function createPrincipalLookup(ask: PrincipalLookup): PrincipalLookup {
   const kept = new Map<string, { account: string; arn: string }>();
   return async (keys, access) => {
     const parts = [keys.accessKeyId, keys.secretAccessKey, keys.sessionToken ?? ''];
     const key = createHash('sha256').update(JSON.stringify(parts)).digest('hex');
     const known = kept.get(key);
     if (known !== undefined) return known;
-    const found = await callerIdentity(keys, access);
+    const found = await ask(keys, access);
     const [oldest] = kept.keys();
     if (kept.size >= MAX_KEPT && oldest !== undefined) kept.delete(oldest);
     kept.set(key, found);

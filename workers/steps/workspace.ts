@@ -29,6 +29,10 @@ export interface Workspace {
   project: string;
   dependencies: string;
   readOnlyDirs: string[];
+  /** Beside `runDir`, for what a run may read and never write; made by whoever needs it, and deleted with `runDir`. */
+  identityDir: string;
+  /** Aborted before the folders are deleted. */
+  ended: AbortSignal;
 }
 
 /** All layers together; 256 MiB in this time are 1.2 Mbit/s. */
@@ -111,7 +115,7 @@ async function prepareWorkspace(
   run: RunRow,
   artifact: FetchedArtifact,
   signal: AbortSignal,
-): Promise<Workspace> {
+): Promise<Omit<Workspace, 'ended'>> {
   const source = await requireFolder(artifact.dir, run.spec.source);
   const runDir = join(deps.config.dataDir, 'runs', `${run.id}-${randomUUID().slice(0, 8)}`);
   const programDir = join(runDir, 'program');
@@ -124,7 +128,8 @@ async function prepareWorkspace(
     if (found.nodeModules !== undefined) await symlink(found.nodeModules, join(programDir, 'node_modules'));
     if (found.plugins !== undefined) await linkPlugins(runDir, found.plugins);
     const readOnlyDirs = [found.nodeModules, found.plugins].filter((dir) => dir !== undefined);
-    return { runDir, programDir, project: project.name, dependencies: found.digest, readOnlyDirs };
+    const identityDir = `${runDir}.identity`;
+    return { runDir, programDir, project: project.name, dependencies: found.digest, readOnlyDirs, identityDir };
   } catch (error) {
     await rm(runDir, { recursive: true, force: true });
     if (isDiskFull(error)) throw await diskFull(error, deps.config.dataDir, `the program of run ${run.number}`);
@@ -149,12 +154,15 @@ export async function withWorkspace<T>(
   // The run reads its dependencies where the cache has them.
   const release = deps.artifacts.hold(artifact);
   try {
-    const workspace = await prepareWorkspace(deps, run, artifact, signal);
+    const ending = new AbortController();
+    const workspace = { ...(await prepareWorkspace(deps, run, artifact, signal)), ended: ending.signal };
     const log = runLog(deps, run);
     try {
       return await act({ workspace, onOutput: log.write });
     } finally {
+      ending.abort();
       await log.close();
+      await rm(workspace.identityDir, { recursive: true, force: true });
       await rm(workspace.runDir, { recursive: true, force: true });
     }
   } finally {
