@@ -6,12 +6,15 @@ import { copyCommand } from './commands/copy.ts';
 import { describeCommand } from './commands/describe.ts';
 import { driftCommand } from './commands/drift.ts';
 import { eventsCommand } from './commands/events.ts';
+import { execCommand } from './commands/exec.ts';
 import { getCommand } from './commands/get.ts';
 import { pendingCommand } from './commands/pending.ts';
 import { registryCommand } from './commands/registry.ts';
 import { runCommands } from './commands/runs.ts';
 import { signCommands } from './commands/sign.ts';
 import { stackCommands } from './commands/stacks.ts';
+import { stateRequestCommands } from './commands/state-requests.ts';
+import { stateCommand } from './commands/state.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { CliError } from './error.ts';
 import { printable } from './printable.ts';
@@ -45,10 +48,13 @@ const COMMANDS = [
   getCommand,
   describeCommand,
   stackCommands,
+  stateRequestCommands,
   runCommands,
   driftCommand,
   eventsCommand,
   pendingCommand,
+  execCommand,
+  stateCommand,
   registryCommand,
 ];
 

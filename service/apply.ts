@@ -23,6 +23,7 @@ import { putSecret } from '#core/store/secrets.ts';
 import { applyStack } from '#core/store/stacks.ts';
 import { createTenant, getTenant } from '#core/store/tenants.ts';
 import { listTokens } from '#core/store/tokens.ts';
+import { bindingErrors } from './binding-rules.ts';
 import type { RouteDeps } from './deps.ts';
 import { invalid, notFound, Problem } from './problem.ts';
 import { secretErrors } from './external-secrets.ts';
@@ -142,6 +143,7 @@ async function applyOneStack(at: Applying, tenant: string, { metadata, spec }: S
     ...specErrors(spec, { mintsTokens: at.deps.identityIssuer !== undefined }),
     ...(await missingSecrets(at, tenant, secretUses(spec))),
   ]);
+  refuse(`stack ${name}`, bindingErrors(spec, (await getTenant(at.trx, tenant))?.spec));
   refuse(`stack ${name}`, await takenBackend(at, tenant, spec.pulumi));
   const { host, name: path } = parseRepository(spec.source.repository);
   const wanted = { tenant, name, labels, spec, repository: `${host}/${path}`, by: at.by };

@@ -1,0 +1,33 @@
+import type { Command } from 'commander';
+import { StackView } from '#core/domain/view.ts';
+import { createContext } from '../context.ts';
+import { usage } from '../error.ts';
+import { printable } from '../printable.ts';
+
+async function post(name: string, what: string, body: unknown, command: Command): Promise<void> {
+  const context = createContext(command);
+  const stack = await context.client.post(context.path`/stacks/${name}/${what}`, body, StackView);
+  context.print(stack, () => printable(`${name}: ${stack.why}`));
+}
+
+/** What is said about the state of a stack as a whole. Each only asks: what follows waits for an approval. */
+export function stateRequestCommands(program: Command): void {
+  program
+    .command('destroy <stack>')
+    .description('plan the destroy of everything the stack made; nothing goes before a person approves the list')
+    .action((name: string, _options: object, command: Command) => post(name, 'destroy', undefined, command));
+  program
+    .command('rebind <stack>')
+    .description('after IdentityChanged: let the state move to the address in the spec')
+    .action((name: string, _options: object, command: Command) => post(name, 'rebind', undefined, command));
+  program
+    .command('accept-state <stack>')
+    .description('after StateMovedOutside: answer for a state something else wrote, and for the code it holds')
+    .requiredOption('--checkpoint <digest>', 'sha256:… as the stalled stack names it')
+    .action((name: string, _options: object, command: Command) => {
+      const { checkpoint } = command.opts<{ checkpoint: string }>();
+      if (!/^(sha256:[0-9a-f]{64}|absent)$/.test(checkpoint))
+        throw usage(`--checkpoint takes sha256:… as plumb describe shows it, not ${JSON.stringify(checkpoint)}`);
+      return post(name, 'accept-state', { checkpoint }, command);
+    });
+}
