@@ -54,11 +54,12 @@ export function createDependencies(
     });
   }
 
-  return async ({ tenant, programDir, parts, signal }) => {
+  return async ({ tenant, programDir, parts, packagesOnly, signal }) => {
     const found =
       parts.dependencies === undefined
         ? await install(tenant, programDir, signal)
         : await bundledTree(parts.dependencies, programDir);
+    if (packagesOnly === true) return { ...found, plugins: undefined };
     const wanted = requiredPlugins(found.nodeModules ?? join(programDir, 'node_modules'));
     if (parts.plugins !== undefined) {
       await requireBundled(parts.plugins.dir, wanted);

@@ -25,6 +25,8 @@ export type Dependencies = (request: {
   programDir: string;
   /** What the artifact brings along; it is used as it is, and nothing is downloaded in its place. */
   parts: FetchedArtifact['parts'];
+  /** A policy pack starts no provider, so it needs no plugin. */
+  packagesOnly?: boolean;
   signal: AbortSignal;
 }) => Promise<{ digest: string; nodeModules: string | undefined; plugins: string | undefined }>;
 

@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { stalled } from '#core/domain/errors.ts';
 import { field } from './body.ts';
@@ -23,17 +23,28 @@ function parseYaml(text: string, file: string): unknown {
   }
 }
 
-/** @throws ReconcileError stalled ProgramInvalid: no Pulumi.yaml, or one without name or runtime */
-export async function readPackedProject(dir: string): Promise<PackedProject> {
-  const file = join(dir, 'Pulumi.yaml');
-  const info = await stat(file).catch(() => undefined);
-  if (info === undefined || !info.isFile()) {
-    throw stalled('ProgramInvalid', `${dir} has no Pulumi.yaml; name the folder of a Pulumi program`);
+/** The file that says what a folder is: a program, or a policy pack, which has no name of its own. */
+async function projectFile(dir: string) {
+  for (const [name, isPack] of [
+    ['Pulumi.yaml', false],
+    ['PulumiPolicy.yaml', true],
+  ] as const) {
+    const file = join(dir, name);
+    const info = await stat(file).catch(() => undefined);
+    if (info?.isFile() === true) return { file, size: info.size, isPack };
   }
-  if (info.size > MAX_PROJECT_BYTES)
-    throw stalled('ProgramInvalid', `${file} is larger than ${MAX_PROJECT_BYTES} bytes`);
+  throw stalled(
+    'ProgramInvalid',
+    `${dir} has no Pulumi.yaml; name the folder of a Pulumi program, or of a policy pack with PulumiPolicy.yaml`,
+  );
+}
+
+/** @throws ReconcileError stalled ProgramInvalid: no Pulumi.yaml (or PulumiPolicy.yaml), or one without name or runtime */
+export async function readPackedProject(dir: string): Promise<PackedProject> {
+  const { file, size, isPack } = await projectFile(dir);
+  if (size > MAX_PROJECT_BYTES) throw stalled('ProgramInvalid', `${file} is larger than ${MAX_PROJECT_BYTES} bytes`);
   const project = parseYaml(await readFile(file, 'utf8'), file);
-  const name = field(project, 'name');
+  const name = isPack ? basename(resolve(dir)) : field(project, 'name');
   const runtime = field(project, 'runtime');
   const runtimeName = typeof runtime === 'string' ? runtime : field(runtime, 'name');
   const description = field(project, 'description');
