@@ -1,9 +1,21 @@
+import { createCipheriv, randomBytes } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { hmacValue, loadMasterKey, newPassphrase, newTenantKey, open, openTenantKey, seal } from './secrets.ts';
+import {
+  hmacValue,
+  isSealedBy,
+  loadMasterKey,
+  newPassphrase,
+  newTenantKey,
+  open,
+  openTenantKey,
+  rewrap,
+  seal,
+  type MasterKey,
+} from './secrets.ts';
 
 let root: string;
 let data: string;
@@ -91,6 +103,55 @@ describe('sealing', () => {
     const sealed = seal(await loadMasterKey(file, data), 'x', 'c');
     const other = await loadMasterKey(`${file}2`, data);
     expect(() => open(other, sealed, 'c')).toThrow('Restore the key file');
+  });
+});
+
+/** As `seal` was until 0.1: by the master key itself. */
+function sealedBefore({ master }: MasterKey, text: string, context: string): Buffer {
+  const nonce = randomBytes(12);
+  const cipher = createCipheriv('aes-256-gcm', master, nonce);
+  cipher.setAAD(Buffer.from(context));
+  const body = Buffer.concat([cipher.update(text), cipher.final()]);
+  return Buffer.concat([Buffer.from([1]), nonce, cipher.getAuthTag(), body]);
+}
+
+describe('another master key', () => {
+  it('takes over what was sealed, now and before, without a change of its content', async () => {
+    const [from, to] = [await loadMasterKey(file, data), await loadMasterKey(`${file}2`, data)];
+    const sealed = seal(from, 'hunter22', 'c');
+    const taken = rewrap(from, to, sealed, 'c');
+    // The content is the last 28 + 8 bytes.
+    expect(taken.subarray(-36).equals(sealed.subarray(-36))).toBe(true);
+    expect(open(to, taken, 'c').toString()).toBe('hunter22');
+    expect(() => open(from, taken, 'c')).toThrow('does not open');
+    const old = sealedBefore(from, 'older', 'c');
+    expect(open(from, old, 'c').toString()).toBe('older');
+    expect(open(to, rewrap(from, to, old, 'c'), 'c').toString()).toBe('older');
+    expect(rewrap(from, to, taken, 'c')).toBe(taken);
+    expect([isSealedBy(from, taken, 'c'), isSealedBy(to, taken, 'c'), isSealedBy(to, taken, 'd')]).toEqual([
+      false,
+      true,
+      false,
+    ]);
+  });
+
+  it('takes over nothing that was changed, moved or sealed by a third one', async () => {
+    const [from, to, third] = [
+      await loadMasterKey(file, data),
+      await loadMasterKey(`${file}2`, data),
+      await loadMasterKey(`${file}3`, data),
+    ];
+    const sealed = seal(from, 'hunter22', 'c');
+    expect(() => rewrap(from, to, sealed, 'd')).toThrow('does not open');
+    expect(() => rewrap(third, to, sealed, 'c')).toThrow('does not open');
+    for (const byte of [5, 40, 70, sealed.length - 1]) {
+      const changed = Buffer.from(sealed);
+      changed[byte] = (changed[byte] ?? 0) ^ 1;
+      expect(() => rewrap(from, to, changed, 'c')).toThrow('does not open');
+    }
+    expect(() => open(from, Buffer.concat([seal(from, 'x', 'c').subarray(0, 61), sealed.subarray(61)]), 'c')).toThrow(
+      'does not open',
+    );
   });
 });
 

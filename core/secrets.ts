@@ -21,10 +21,14 @@ export interface TenantKey {
 }
 
 const KEY_BYTES = 32;
-const FORMAT = 1;
+/** First byte of what is sealed: by the master key itself (until 0.1), or by a key of its own in an envelope. */
+const DIRECT = 1;
+const ENVELOPE = 2;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
-const HEADER_BYTES = 1 + NONCE_BYTES + TAG_BYTES;
+const BOX_BYTES = NONCE_BYTES + TAG_BYTES;
+/** Format, and the key of the content sealed by the master key. */
+const ENVELOPE_BYTES = 1 + BOX_BYTES + KEY_BYTES;
 
 /** The real path of a file or folder that may not exist yet: its existing parents are resolved. */
 async function realPathOf(path: string): Promise<string> {
@@ -94,33 +98,87 @@ export async function loadMasterKey(keyFile: string, dataDir: string): Promise<M
   return { master };
 }
 
-/**
- * Seals with AES-256-GCM. `context` names the place of the result (`secret/<tenant>/<name>`); it is authenticated, so a
- * row copied to another place does not open.
- */
-export function seal(key: MasterKey, plaintext: Buffer | string, context: string): Buffer {
+/** AES-256-GCM under one key: nonce, tag, ciphertext. */
+function encrypt(key: KeyObject, plaintext: Buffer | string, context: string): Buffer {
   const nonce = randomBytes(NONCE_BYTES);
-  const cipher = createCipheriv('aes-256-gcm', key.master, nonce, { authTagLength: TAG_BYTES });
+  const cipher = createCipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES });
   cipher.setAAD(Buffer.from(context));
   const body = Buffer.concat([cipher.update(plaintext), cipher.final()]);
-  return Buffer.concat([Buffer.from([FORMAT]), nonce, cipher.getAuthTag(), body]);
+  return Buffer.concat([nonce, cipher.getAuthTag(), body]);
 }
 
-/** Opens what `seal` made. @throws Error naming the context; never a part of the content. */
-export function open(key: MasterKey, sealed: Buffer, context: string): Buffer {
-  if (sealed.length < HEADER_BYTES || sealed[0] !== FORMAT)
-    throw new Error(`${context} is not something Plumbline sealed`);
-  const nonce = sealed.subarray(1, 1 + NONCE_BYTES);
-  const decipher = createDecipheriv('aes-256-gcm', key.master, nonce, { authTagLength: TAG_BYTES });
+/** Undefined when the key is another one, or anything was changed. */
+function decrypt(key: KeyObject, sealed: Buffer, context: string): Buffer | undefined {
+  const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES });
   decipher.setAAD(Buffer.from(context));
-  decipher.setAuthTag(sealed.subarray(1 + NONCE_BYTES, HEADER_BYTES));
+  decipher.setAuthTag(sealed.subarray(NONCE_BYTES, BOX_BYTES));
   try {
-    return Buffer.concat([decipher.update(sealed.subarray(HEADER_BYTES)), decipher.final()]);
+    return Buffer.concat([decipher.update(sealed.subarray(BOX_BYTES)), decipher.final()]);
   } catch {
-    throw new Error(
-      `${context} does not open: it was sealed with another master key, or moved or changed in the database. Restore the key file of this installation (PLUMBLINE_KEY_FILE)`,
-    );
+    return undefined;
   }
+}
+
+/**
+ * Seals in an envelope: a fresh key for the content, sealed by the master key, so that another master key can take over
+ * without touching the content (`rewrap`). `context` names the place of the result (`secret/<tenant>/<name>`); it is
+ * authenticated, so a row copied to another place does not open.
+ */
+export function seal(key: MasterKey, plaintext: Buffer | string, context: string): Buffer {
+  const own = randomBytes(KEY_BYTES);
+  const envelope = encrypt(key.master, own, envelopeContext(context));
+  const body = encrypt(createSecretKey(own), plaintext, context);
+  own.fill(0);
+  return Buffer.concat([Buffer.from([ENVELOPE]), envelope, body]);
+}
+
+/** The content key and the content have contexts of their own, so that neither passes for the other. */
+function envelopeContext(context: string): string {
+  return `key/${context}`;
+}
+
+/** Whether this master key opens it. Rows of before the envelope (format 1) are sealed by the master key itself. */
+export function isSealedBy(key: MasterKey, sealed: Buffer, context: string): boolean {
+  if (sealed[0] === ENVELOPE) return contentKey(key, sealed, context) !== undefined;
+  return sealed[0] === DIRECT && decrypt(key.master, sealed.subarray(1), context) !== undefined;
+}
+
+function contentKey(key: MasterKey, sealed: Buffer, context: string): KeyObject | undefined {
+  const own = decrypt(key.master, sealed.subarray(1, ENVELOPE_BYTES), envelopeContext(context));
+  return own === undefined ? undefined : createSecretKey(own);
+}
+
+function openAny(key: MasterKey, sealed: Buffer, context: string): Buffer | undefined {
+  if (sealed[0] === DIRECT) return decrypt(key.master, sealed.subarray(1), context);
+  const own = contentKey(key, sealed, context);
+  return own === undefined ? undefined : decrypt(own, sealed.subarray(ENVELOPE_BYTES), context);
+}
+
+/** Opens what `seal` made, now or before. @throws Error naming the context; never a part of the content. */
+export function open(key: MasterKey, sealed: Buffer, context: string): Buffer {
+  const least = sealed[0] === DIRECT ? 1 + BOX_BYTES : ENVELOPE_BYTES + BOX_BYTES;
+  if ((sealed[0] !== DIRECT && sealed[0] !== ENVELOPE) || sealed.length < least)
+    throw new Error(`${context} is not something Plumbline sealed`);
+  const opened = openAny(key, sealed, context);
+  if (opened !== undefined) return opened;
+  throw new Error(
+    `${context} does not open: it was sealed with another master key, or moved or changed in the database. Restore the key file of this installation (PLUMBLINE_KEY_FILE)`,
+  );
+}
+
+/**
+ * Puts a sealed row into an envelope of the next master key; its content stays as it is. A row that the next key opens
+ * already is returned unchanged, so that a rotation that was cut off can go on.
+ * @throws Error when neither key opens it
+ */
+export function rewrap(from: MasterKey, to: MasterKey, sealed: Buffer, context: string): Buffer {
+  if (sealed.length > ENVELOPE_BYTES && isSealedBy(to, sealed, context)) return sealed;
+  if (sealed[0] !== ENVELOPE) return seal(to, open(from, sealed, context), context);
+  open(from, sealed, context);
+  const own = decrypt(from.master, sealed.subarray(1, ENVELOPE_BYTES), envelopeContext(context));
+  if (own === undefined) throw new Error(`${context} does not open`);
+  const envelope = encrypt(to.master, own, envelopeContext(context));
+  return Buffer.concat([Buffer.from([ENVELOPE]), envelope, sealed.subarray(ENVELOPE_BYTES)]);
 }
 
 /** A new passphrase for a stack's secrets provider: 256 random bits. */

@@ -170,7 +170,7 @@ describe('Vault', () => {
   it('gives an engine 1 by an AppRole, and only the keys that are named', async () => {
     const { origin, asked } = await serve((path, _, body) => {
       if (path === '/v1/auth/approle/login')
-        return { body: { auth: { client_token: `t-${JSON.parse(body).role_id}` } } };
+        return { body: { auth: { client_token: body.includes('"role_id":"role"') ? 't-role' : 'other' } } };
       return { body: { data: { password: 'one', other: 'two' } } };
     });
     const external = { store: 'vault', address: origin, path: 'kv/shop', keys: { dbPassword: 'password' } } as const;
