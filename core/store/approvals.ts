@@ -20,13 +20,24 @@ export interface PlanDecision {
   comment: string;
 }
 
-interface Waiting {
+/** A run that waits for a person, locked with its stack. */
+export interface Waiting {
   stack: StackRow;
   run: RunRow;
 }
 
-/** Locks stack and run and checks that this plan waits for a decision. */
-async function waitingRun(trx: Transaction<Schema>, decision: PlanDecision): Promise<Waiting> {
+/** What a run waits for when it is in one of these states. */
+const WAITS = { awaiting_approval: 'a decision', policy_failed: 'an override' } as const;
+
+/** A state in which a plan waits for a person. */
+export type WaitingState = keyof typeof WAITS;
+
+/** Locks stack and run and checks that this plan waits for a decision. @throws Conflict */
+export async function waitingRun(
+  trx: Transaction<Schema>,
+  decision: PlanDecision,
+  states: readonly WaitingState[],
+): Promise<Waiting> {
   const found = await getRunById(trx, decision.runId, decision.tenant);
   if (found === undefined) throw new Conflict('the run does not exist any more');
   const stack = await lockStack(trx, found.stack_id, decision.tenant);
@@ -37,8 +48,10 @@ async function waitingRun(trx: Transaction<Schema>, decision: PlanDecision): Pro
     .where('id', '=', decision.runId)
     .forUpdate()
     .executeTakeFirstOrThrow();
-  if (run.state !== 'awaiting_approval') {
-    throw new Conflict(`run ${run.number} is ${run.state}: it does not wait for a decision`);
+  if (!states.some((state) => state === run.state)) {
+    const [state = 'awaiting_approval'] = states;
+    const hint = run.state === 'policy_failed' ? '; policies are violated, which somebody must override first' : '';
+    throw new Conflict(`run ${run.number} is ${run.state}: it does not wait for ${WAITS[state]}${hint}`);
   }
   if (run.plan_digest !== decision.planDigest) {
     throw new Conflict(
@@ -53,7 +66,8 @@ async function waitingRun(trx: Transaction<Schema>, decision: PlanDecision): Pro
   return { stack, run };
 }
 
-async function insertDecision(trx: Transaction<Schema>, decision: PlanDecision, word: Decision): Promise<void> {
+/** Writes a person's word down. */
+export async function insertDecision(trx: Transaction<Schema>, decision: PlanDecision, word: Decision): Promise<void> {
   await trx
     .insertInto('approvals')
     .values({
@@ -67,7 +81,8 @@ async function insertDecision(trx: Transaction<Schema>, decision: PlanDecision, 
     .execute();
 }
 
-async function settle(
+/** Moves a waiting run on a person's word, says so on the stack and asks for a look at it. */
+export async function settle(
   trx: Transaction<Schema>,
   { stack, run }: Waiting,
   to: 'approved' | 'discarded',
@@ -75,7 +90,7 @@ async function settle(
 ) {
   const moved = await moveRun(trx, {
     runId: run.id,
-    from: 'awaiting_approval',
+    from: run.state,
     to,
     patch: { message, ...(to === 'discarded' && { reason: 'PlanDiscarded' as const }) },
   });
@@ -88,7 +103,8 @@ async function settle(
   return moved;
 }
 
-function refuseSelf({ stack, run }: Waiting, actor: string): void {
+/** @throws Conflict where the stack forbids people to approve what they asked for, and this is one */
+export function refuseSelf({ stack, run }: Waiting, actor: string): void {
   if (run.spec.approval?.selfApproval !== false) return;
   if (actor !== stack.spec_by && actor !== run.requested_by) return;
   throw new Conflict(`${actor} asked for this change and may not approve it as well (approval.selfApproval: false)`);
@@ -101,10 +117,11 @@ function refuseSelf({ stack, run }: Waiting, actor: string): void {
  */
 export async function approve(db: Queryable, decision: PlanDecision): Promise<RunRow> {
   return await inTransaction(db, async (trx) => {
-    const waiting = await waitingRun(trx, decision);
+    const waiting = await waitingRun(trx, decision, ['awaiting_approval']);
     const { stack, run } = waiting;
     refuseSelf(waiting, decision.actor);
-    const before = await listApprovals(trx, run.id);
+    // An override is a word of its own, and no approval.
+    const before = (await listApprovals(trx, run.id)).filter(({ decision: word }) => word === 'approved');
     if (before.some((approval) => approval.actor === decision.actor)) {
       throw new Conflict(
         `${decision.actor} approved run ${run.number} already; ${run.approvals_required} different people must`,
@@ -129,7 +146,7 @@ export async function approve(db: Queryable, decision: PlanDecision): Promise<Ru
 /** Discards exactly the plan with this digest: the run ends, and the revision is not planned again by itself. @throws Conflict */
 export async function discard(db: Queryable, decision: PlanDecision): Promise<RunRow> {
   return await inTransaction(db, async (trx) => {
-    const waiting = await waitingRun(trx, decision);
+    const waiting = await waitingRun(trx, decision, ['awaiting_approval', 'policy_failed']);
     const { stack, run } = waiting;
     await insertDecision(trx, decision, 'discarded');
     const message = `discarded by ${decision.actor}${decision.comment === '' ? '' : `: ${decision.comment}`}`;

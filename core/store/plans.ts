@@ -1,5 +1,5 @@
 import type { Selectable, Transaction } from 'kysely';
-import type { BoundDocument, ResourceChange } from '../domain/plan.ts';
+import type { BoundDocument, PolicyReport, ResourceChange } from '../domain/plan.ts';
 import type { Queryable } from './database.ts';
 import type { PlansTable, Schema } from './schema.ts';
 
@@ -11,6 +11,7 @@ export interface NewPlan {
   planDigest: string;
   bound: BoundDocument;
   changes: readonly ResourceChange[];
+  policies?: PolicyReport;
   /** Sealed update-plan file. */
   bytes: Buffer;
 }
@@ -26,6 +27,7 @@ export async function savePlan(trx: Transaction<Schema>, plan: NewPlan): Promise
       bound: JSON.stringify(plan.bound),
       changes: JSON.stringify(plan.changes),
       bytes: plan.bytes,
+      ...(plan.policies && { policies: JSON.stringify(plan.policies) }),
     })
     .execute();
 }

@@ -16,6 +16,7 @@ import { clock } from '#core/store/clock.ts';
 import { listDrift, recordHeals } from '#core/store/drift.ts';
 import { openCreates } from '#core/store/open-creates.ts';
 import { getPlan, type PlanRow } from '#core/store/plans.ts';
+import { isOverridden } from '#core/store/overrides.ts';
 import { markApplied } from '#core/store/revisions.ts';
 import { getRunById, previousDesiredRun, type RunRow } from '#core/store/runs.ts';
 import { getStackById, type StackRow } from '#core/store/stacks.ts';
@@ -28,6 +29,7 @@ import { checkpointPatch, leftBehind } from './checkpoint-patch.ts';
 import { afterFailure, againPatch, destroyPlanHash, finishDestroy } from './destroy.ts';
 import { failRun } from './fail.ts';
 import { planContext } from './plan.ts';
+import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { fetchProgram, withWorkspace, type RunScene, type Workspace } from './workspace.ts';
@@ -71,7 +73,7 @@ async function differences(
   lease: HeldLease,
   approved: Approved,
   workspace: Workspace,
-  inputs: Inputs,
+  { inputs, packs }: { inputs: Inputs; packs: RunPacks },
 ): Promise<string[]> {
   const { run, plan, planHash } = approved;
   const stack = await getStackById(deps.db, run.stack_id);
@@ -82,12 +84,13 @@ async function differences(
   if (!isTrusted(verified)) return [untrusted(verified)];
   const now: BoundDocument = await bindPlan(
     deps,
-    { stack, run, workspace, inputs: { ...fresh, request: inputs.request }, verified },
+    { stack, run, workspace, inputs: { ...fresh, request: inputs.request }, verified, packs },
     {
       planHash,
       changes: plan.changes,
       summary: plan.bound.summary,
       unknowns: plan.bound.unknowns,
+      policies: plan.policies,
     },
   );
   const found = boundDifferences(plan.bound, now).map(say);
@@ -95,6 +98,7 @@ async function differences(
   if (found.length === 0 && planDigest(plan.bound) !== approvedDigest)
     found.push('the stored plan is not the approved one');
   if (stack.spec.suspend === true) found.push('the stack was suspended');
+  if (!(await isOverridden(deps.db, run, plan.bound))) found.push('nobody overrode the policies that are violated');
   if (!(await allowsBinding(deps, run))) found.push(`the tenant no longer allows binding: ${bindingOf(run.spec)}`);
   return found;
 }
@@ -282,20 +286,23 @@ async function runApply(
   stack: StackRow,
   approved: Approved,
   { workspace, onOutput }: RunScene,
+  packs: RunPacks,
 ) {
-  const { run } = approved;
-  const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'apply', onOutput });
+  const { run, plan } = approved;
+  const gathered = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'apply', onOutput });
+  const policyOverrides = plan.bound.policies?.overridden ?? [];
+  const inputs = { ...gathered, request: { ...packs.request(gathered.request), policyOverrides } };
   let gateFound: string[] = [];
   const interrupted = () => sayInterrupting(deps, lease, run);
   try {
     await clearOwnLocks(deps, stack, inputs.request);
-    const found = await differences(deps, lease, approved, workspace, inputs);
+    const found = await differences(deps, lease, approved, workspace, { inputs, packs });
     if (found.length > 0) return await makeStale(deps, lease, run, 'approved', found);
     const bound = await planToApply(deps, approved, inputs);
     if (bound.found.length > 0) return await makeStale(deps, lease, run, 'approved', bound.found);
     await sayApplying(deps, lease, run);
     inputs.request.signal.addEventListener('abort', interrupted, { once: true });
-    const gate = async () => (gateFound = await differences(deps, lease, approved, workspace, inputs));
+    const gate = async () => (gateFound = await differences(deps, lease, approved, workspace, { inputs, packs }));
     const result = await execute(deps, approved, inputs, { plan: bound.bytes, gate });
     if (run.operation === 'destroy') return await finishDestroy(deps, lease, stack, run, result);
     return await finishApply(deps, lease, stack, approved, result);
@@ -321,6 +328,9 @@ export async function applyRun(deps: WorkerDeps, lease: HeldLease, stack: StackR
     const verified = await checkSignatures(deps, { ...run, policyOf: stack.spec }, lease.signal);
     if (!isTrusted(verified)) return await makeStale(deps, lease, run, 'approved', [untrusted(verified)]);
     const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
-    await withWorkspace(deps, run, artifactDir, lease.signal, (scene) => runApply(deps, lease, stack, approved, scene));
+    await withWorkspace(deps, run, artifactDir, lease.signal, async (scene) => {
+      const at = { run, workspace: scene.workspace, artifact: artifactDir, signal: lease.signal };
+      await withPolicyPacks(deps, at, (packs) => runApply(deps, lease, stack, approved, scene, packs));
+    });
   });
 }

@@ -5,13 +5,16 @@ import {
   digestOf,
   type BoundDocument,
   type ChangeSummary,
+  type PolicyReport,
   type ResourceChange,
 } from '#core/domain/plan.ts';
+import { boundPolicies } from '#core/domain/policy.ts';
 import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import { getTenant } from '#core/store/tenants.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { Verified } from '../trust.ts';
+import type { RunPacks } from './policy-packs.ts';
 import type { Inputs } from './request.ts';
 import type { Workspace } from './workspace.ts';
 
@@ -59,6 +62,7 @@ export interface ShownPlan {
   changes: ResourceChange[];
   summary: ChangeSummary;
   unknowns: string[];
+  policies: PolicyReport;
 }
 
 /**
@@ -67,13 +71,14 @@ export interface ShownPlan {
  */
 export async function bindPlan(
   deps: WorkerDeps,
-  at: { stack: StackRow; run: RunRow; workspace: Workspace; inputs: Inputs; verified: Verified },
+  at: { stack: StackRow; run: RunRow; workspace: Workspace; inputs: Inputs; verified: Verified; packs: RunPacks },
   shown: ShownPlan,
 ): Promise<BoundDocument> {
   const { stack, run, workspace, inputs, verified } = at;
-  const [checkpoint, versions] = await Promise.all([
+  const [checkpoint, versions, packs] = await Promise.all([
     deps.engine.checkpoint(inputs.request),
     deps.engine.versions(workspace.programDir),
+    at.packs.bound(),
   ]);
   // A heal is made from the applied spec on purpose; everything else must still be the newest generation.
   const generation = run.trigger === 'heal' ? run.generation : stack.generation;
@@ -99,6 +104,7 @@ export async function bindPlan(
     config: inputs.config,
     environment: inputs.environment,
     principals: inputs.principals,
+    ...boundPolicies(packs, shown.policies),
     credentials: inputs.credentials,
     versions,
     flags: ['--refresh=false', ...run.targets.map((urn) => `--target=${urn}`)],

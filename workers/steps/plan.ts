@@ -1,6 +1,13 @@
 import { approvalNeeds, dangerOf } from '#core/domain/approval.ts';
 import { parseDuration } from '#core/domain/duration.ts';
-import { canonicalJson, planDigest, type BoundDocument, type ResourceChange } from '#core/domain/plan.ts';
+import {
+  canonicalJson,
+  planDigest,
+  type BoundDocument,
+  type PolicyReport,
+  type ResourceChange,
+} from '#core/domain/plan.ts';
+import { mandatoryViolations, NO_POLICIES, sayViolations } from '#core/domain/policy.ts';
 import type { RunState } from '#core/domain/run.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
 import { saySigners } from '#core/domain/verification.ts';
@@ -18,6 +25,7 @@ import type { Verified } from '../trust.ts';
 import { approvalPolicy, bindPlan, requireBinding } from './bound.ts';
 import { checkpointPatch } from './checkpoint-patch.ts';
 import { destroyedChange, planDestroy } from './destroy.ts';
+import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
 import { clearOwnLocks } from './recover.ts';
 import { refreshState } from './refresh.ts';
 import { gatherInputs, type Inputs } from './request.ts';
@@ -85,6 +93,33 @@ interface Planned {
   targets?: string[];
 }
 
+type PlanEnd = 'planned' | 'policy_failed' | 'awaiting_approval' | 'approved';
+
+const EVENTS: Record<PlanEnd, Pick<EventInput, 'type' | 'reason' | 'severity'>> = {
+  planned: { type: 'NothingToDo' },
+  policy_failed: { type: 'PolicyFailed', reason: 'PolicyViolated', severity: 'error' },
+  awaiting_approval: { type: 'ApprovalNeeded' },
+  approved: { type: 'PlanReady' },
+};
+
+/** A mandatory policy stops a plan whoever would have to approve it, also one that changes nothing. */
+function endOfPlanning(policies: PolicyReport, changed: number, needs: readonly string[]): PlanEnd {
+  if (mandatoryViolations(policies).length > 0) return 'policy_failed';
+  if (changed === 0) return 'planned';
+  return needs.length > 0 ? 'awaiting_approval' : 'approved';
+}
+
+function isWaiting(state: PlanEnd): boolean {
+  return state === 'policy_failed' || state === 'awaiting_approval';
+}
+
+function sayPlan(preview: PreviewResult, to: PlanEnd, digest: string): string {
+  const what = describe(preview);
+  if (to === 'awaiting_approval') return `${what}; waits for approval of ${digest}`;
+  if (to !== 'policy_failed') return what;
+  return `${what}; policies are violated: ${sayViolations(preview.policies ?? NO_POLICIES)}. Correct the program, or have ${digest} overridden with a reason`;
+}
+
 async function finishPlan(
   deps: WorkerDeps,
   lease: HeldLease,
@@ -93,18 +128,19 @@ async function finishPlan(
   planned: Planned,
 ): Promise<void> {
   const { preview, bound, needs, targets } = planned;
+  const { policies = NO_POLICIES } = preview;
   const digest = planDigest(bound);
   const policy = approvalPolicy(run.spec);
   const changed = changedCount(preview.changes);
-  const to: RunState = changed === 0 ? 'planned' : needs.length > 0 ? 'awaiting_approval' : 'approved';
-  const text = `${describe(preview)}${to === 'awaiting_approval' ? `; waits for approval of ${digest}` : ''}`;
+  const to = endOfPlanning(policies, changed, needs);
+  const text = sayPlan(preview, to, digest);
   const gone =
     to === 'planned' && run.operation === 'destroy'
       ? destroyedChange(stack, run, 'nothing was left to destroy')
       : undefined;
   const outcome = gone?.outcome ?? outcomeOf(to, text);
   const event: EventInput = {
-    type: to === 'awaiting_approval' ? 'ApprovalNeeded' : to === 'planned' ? 'NothingToDo' : 'PlanReady',
+    ...EVENTS[to],
     message: `run ${run.number}: ${text}`,
     data: { run: run.number, digest: run.digest, planDigest: digest, summary: preview.summary, needs },
   };
@@ -120,7 +156,8 @@ async function finishPlan(
         summary: JSON.stringify(preview.summary),
         needs: JSON.stringify(needs),
         approvals_required: policy.required,
-        expires_at: to === 'awaiting_approval' ? clockPlus(parseDuration(policy.expires)) : null,
+        reason: EVENTS[to].reason ?? null,
+        expires_at: isWaiting(to) ? clockPlus(parseDuration(policy.expires)) : null,
         ...(targets !== undefined && { targets: JSON.stringify(targets) }),
       },
     },
@@ -136,6 +173,7 @@ async function finishPlan(
         planDigest: digest,
         bound,
         changes: preview.changes,
+        policies,
         bytes: seal(deps.masterKey, preview.plan, planContext(run)),
       });
     },
@@ -167,9 +205,10 @@ async function preview(
   stack: StackRow,
   run: RunRow,
   { workspace, onOutput }: RunScene,
-  verified: Verified,
+  { verified, packs }: { verified: Verified; packs: RunPacks },
 ): Promise<Planned> {
-  const inputs = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput });
+  const gathered = await gatherInputs(deps, lease, { stack, run, workspace, phase: 'plan', onOutput });
+  const inputs = { ...gathered, request: packs.request(gathered.request) };
   await clearOwnLocks(deps, stack, inputs.request);
   await requireBinding(deps, run);
   const { identity } = inputs.request;
@@ -182,9 +221,10 @@ async function preview(
     changes: result.changes,
     summary: result.summary,
     unknowns: result.unknowns,
+    policies: result.policies ?? NO_POLICIES,
   };
   const targets = destroying?.urns ?? run.targets;
-  const bound = await bindPlan(deps, { stack, run: { ...run, targets }, workspace, inputs, verified }, shown);
+  const bound = await bindPlan(deps, { stack, run: { ...run, targets }, workspace, inputs, verified, packs }, shown);
   const exceptions = [
     ...(inputs.sharedCredentials ? ['plan and apply share one credential'] : []),
     ...(verified.state === 'unsigned' ? ['nobody signed what is applied'] : []),
@@ -208,7 +248,11 @@ export async function planRun(deps: WorkerDeps, lease: HeldLease, stack: StackRo
     const artifactDir = await fetchProgram(deps, stack, run, lease.signal);
     await withWorkspace(deps, run, artifactDir, lease.signal, async (scene) => {
       await move(deps, lease, run, 'fetching', 'planning', `previewing ${run.revision}`);
-      await finishPlan(deps, lease, stack, run, await preview(deps, lease, stack, run, scene, verified));
+      const at = { run, workspace: scene.workspace, artifact: artifactDir, signal: lease.signal };
+      const planned = await withPolicyPacks(deps, at, (packs) =>
+        preview(deps, lease, stack, run, scene, { verified, packs }),
+      );
+      await finishPlan(deps, lease, stack, run, planned);
     });
   });
 }

@@ -7,7 +7,7 @@ import { parseReference, type Repository } from '#core/domain/reference.ts';
 import { isTrusted, verificationReason } from '#core/domain/verification.ts';
 import { policyFolder } from '#core/engine/policies.ts';
 import { checkPolicyPack, isPolicyPack } from '#core/engine/policy-pack.ts';
-import type { PolicyPack } from '#core/engine/port.ts';
+import type { EngineRequest, PolicyPack } from '#core/engine/port.ts';
 import type { FetchedArtifact, FetchedPart } from '#core/oci/cache.ts';
 import { tenantLimits } from '#core/oci/limits.ts';
 import { listTree } from '#core/oci/pack-files.ts';
@@ -25,7 +25,14 @@ import type { Workspace } from './workspace.ts';
 const FETCH_MS = 10 * 60_000;
 
 /** The policy packs of a run, in its folder. */
-export interface PreparedPacks {
+export interface RunPacks {
+  /** What a request needs to run them, over its own. */
+  request(request: EngineRequest): EngineRequest;
+  /** What an approval is bound to; see `packsNow`. */
+  bound(): Promise<Record<string, string>>;
+}
+
+interface PreparedPacks {
   packs: PolicyPack[];
   /** What the sandbox shows beside them. */
   readOnlyDirs: string[];
@@ -33,7 +40,8 @@ export interface PreparedPacks {
   release(): void;
 }
 
-interface Scene {
+/** A run and where its program came from. */
+export interface PackScene {
   run: RunRow;
   workspace: Pick<Workspace, 'runDir'>;
   artifact: FetchedArtifact;
@@ -66,24 +74,18 @@ function specOf(spec: StackSpec, ref: PolicyPackRef, repository: Repository): St
 }
 
 /**
- * Fails when the signatures of a pack do not meet its own policy or, without one, its tenant's. A stack's exception for its
- * program is none for its packs.
+ * Why the signatures of a pack do not meet its own policy or, without one, its tenant's; undefined when they do. A stack's
+ * exception for its program is none for its packs.
  */
-async function requirePackTrust(
-  deps: WorkerDeps,
-  scene: Scene,
-  pack: { name: string; spec: StackSpec; digest: string },
-) {
-  const { name, spec, digest } = pack;
-  const suspect = { tenant: scene.run.tenant, digest, spec, policyOf: spec };
+async function mistrust(deps: WorkerDeps, scene: PackScene, at: { spec: StackSpec; digest: string }) {
+  const suspect = { tenant: scene.run.tenant, digest: at.digest, spec: at.spec, policyOf: at.spec };
   const verified = await checkSignatures(deps, suspect, scene.signal);
-  if (!isTrusted(verified))
-    throw stalled(verificationReason(verified.state), `policy pack ${name} is not run: ${verified.message}`);
+  return isTrusted(verified) ? undefined : verified;
 }
 
 async function fetchPack(
   deps: WorkerDeps,
-  scene: Scene,
+  scene: PackScene,
   { name, ref }: WantedPack,
   known: string | undefined,
 ): Promise<FetchedArtifact & { digest: string }> {
@@ -92,7 +94,9 @@ async function fetchPack(
   const spec = specOf(run.spec, ref, repository);
   const client = await sourceRegistry(deps, { tenant: run.tenant, spec }, signal);
   const digest = written ?? known ?? (await client.resolve(repository, tag ?? 'latest', signal)).digest;
-  await requirePackTrust(deps, scene, { name, spec, digest });
+  const refused = await mistrust(deps, scene, { spec, digest });
+  if (refused !== undefined)
+    throw stalled(verificationReason(refused.state), `policy pack ${name} is not run: ${refused.message}`);
   const tenant = await getTenant(deps.db, run.tenant);
   const limits = tenantLimits(tenant?.spec.artifacts ?? {});
   const tooSlow = `policy pack ${name} was not here within ${FETCH_MS / 60_000} min; see whether the registry is slow`;
@@ -110,7 +114,7 @@ async function folderIn(root: string | undefined, below: string): Promise<string
   return (await realpath(folder)) === join(await realpath(root), below === '.' ? '' : below) ? folder : undefined;
 }
 
-async function bundledPack({ artifact, run }: Scene, { name, ref }: WantedPack): Promise<FoundPack> {
+async function bundledPack({ artifact, run }: PackScene, { name, ref }: WantedPack): Promise<FoundPack> {
   const { policy } = artifact.parts;
   const config = ref.config ?? {};
   const inLayer = await folderIn(policy?.dir, name);
@@ -142,7 +146,7 @@ async function layerPacks(policy: FetchedPart | undefined): Promise<string[]> {
 }
 
 /** Every pack the run must run: those of tenant and stack, then those the artifact brings by itself. */
-async function packsToRun(deps: WorkerDeps, scene: Scene): Promise<WantedPack[]> {
+async function packsToRun(deps: WorkerDeps, scene: PackScene): Promise<WantedPack[]> {
   const { run, artifact } = scene;
   const tenant = await getTenant(deps.db, run.tenant);
   const wanted = wantedPacks(tenant?.spec ?? {}, run.spec);
@@ -152,7 +156,7 @@ async function packsToRun(deps: WorkerDeps, scene: Scene): Promise<WantedPack[]>
 }
 
 /** The pack in a folder of the run's own, which the program cannot change, with its dependencies in place. */
-async function place(deps: WorkerDeps, scene: Scene, found: FoundPack, index: number) {
+async function place(deps: WorkerDeps, scene: PackScene, found: FoundPack, index: number) {
   const { run, workspace, signal } = scene;
   const { name, digest, config } = found;
   const dir = join(policyFolder(workspace.runDir), `${index}-pack`);
@@ -170,7 +174,7 @@ async function place(deps: WorkerDeps, scene: Scene, found: FoundPack, index: nu
  * plan ran.
  * @throws ReconcileError stalled PolicyPackFailed | SpecInvalid, and those of signatures, registries and dependencies
  */
-export async function preparePolicyPacks(deps: WorkerDeps, scene: Scene): Promise<PreparedPacks> {
+async function preparePolicyPacks(deps: WorkerDeps, scene: PackScene): Promise<PreparedPacks> {
   const held: (() => void)[] = [];
   const prepared: PreparedPacks = { packs: [], readOnlyDirs: [], release: () => held.forEach((release) => release()) };
   const wanted = runsPolicies(scene.run) ? await packsToRun(deps, scene) : [];
@@ -199,25 +203,52 @@ export async function preparePolicyPacks(deps: WorkerDeps, scene: Scene): Promis
   }
 }
 
+async function boundNow(
+  deps: WorkerDeps,
+  scene: PackScene,
+  ref: PolicyPackRef,
+  pack: PolicyPack | undefined,
+): Promise<string> {
+  if (pack === undefined) return 'required since the plan was made';
+  if (ref.oci !== undefined) {
+    const spec = specOf(scene.run.spec, ref, parseReference(ref.oci).repository);
+    const refused = await mistrust(deps, scene, { spec, digest: pack.digest });
+    if (refused !== undefined) return `no longer trusted (${refused.message})`;
+  }
+  return boundPack({ ...pack, config: ref.config ?? {} });
+}
+
 /**
  * The packs an approval is bound to, as tenant and stack want them right now: one that was added or given other settings since
  * the plan is a difference.
  */
-export async function packsNow(
-  deps: WorkerDeps,
-  scene: Scene,
-  prepared: PreparedPacks,
-): Promise<Record<string, string>> {
+async function packsNow(deps: WorkerDeps, scene: PackScene, prepared: PreparedPacks): Promise<Record<string, string>> {
   if (!runsPolicies(scene.run)) return {};
   const byName = new Map(prepared.packs.map((pack) => [pack.name, pack]));
   const bound: Record<string, string> = {};
   for (const { name, ref } of await packsToRun(deps, scene)) {
-    const pack = byName.get(name);
-    bound[name] =
-      pack === undefined ? 'required since the plan was made' : boundPack({ ...pack, config: ref.config ?? {} });
-    if (pack === undefined || ref.oci === undefined) continue;
-    const spec = specOf(scene.run.spec, ref, parseReference(ref.oci).repository);
-    await requirePackTrust(deps, scene, { name, spec, digest: pack.digest });
+    bound[name] = await boundNow(deps, scene, ref, byName.get(name));
   }
   return bound;
+}
+
+/** Runs `act` with the run's policy packs in place; none of them, where the run runs none. */
+export async function withPolicyPacks<T>(
+  deps: WorkerDeps,
+  scene: PackScene,
+  act: (packs: RunPacks) => Promise<T>,
+): Promise<T> {
+  const prepared = await preparePolicyPacks(deps, scene);
+  try {
+    return await act({
+      request: (request) => ({
+        ...request,
+        policyPacks: prepared.packs,
+        readOnlyDirs: [...request.readOnlyDirs, ...prepared.readOnlyDirs],
+      }),
+      bound: () => packsNow(deps, scene, prepared),
+    });
+  } finally {
+    prepared.release();
+  }
 }
