@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createScrubber, MASK } from './scrubber.ts';
+import { createScrubber, MASK, scrubDeep } from './scrubber.ts';
 
+const AMPERSAND = 'p@ss&word<1';
 const SECRET = `p@ss "word"/ä\n+%'!`;
 
 function scrubberOf(...secrets: string[]) {
@@ -19,13 +20,17 @@ describe('scrub', () => {
     ['URL-encoded', `postgres://u:${encodeURIComponent(SECRET)}@h`],
     ['URL-encoded strictly, as Go does', `x=p%40ss+%22word%22%2F%C3%A4%0A%2B%25%27%21`],
     ['URL-encoded in lower case', encodeURIComponent(SECRET).replace(/%../g, (code) => code.toLowerCase())],
+    ['escaped in JSON as Go does', JSON.stringify(AMPERSAND).replaceAll('&', '\\u0026').replaceAll('<', '\\u003c')],
+    ['escaped in JSON as Python does', JSON.stringify(SECRET).replaceAll('ä', '\\u00e4')],
+    ['escaped in HTML', 'p@ss &quot;word&quot;/ä\n+%&#39;!'],
+    ['in hexadecimal digits', bytes.toString('hex')],
     ['in base64', bytes.toString('base64')],
     ['in base64 for URLs', bytes.toString('base64url')],
     ['as a basic authorization header', `Basic ${Buffer.from(`user:${SECRET}`).toString('base64')}`],
   ])('hides a secret %s', (_, text) => {
-    const out = scrubberOf(SECRET).scrub(text);
+    const out = scrubberOf(SECRET, AMPERSAND).scrub(text);
     expect(out).toContain(MASK);
-    expect(out).not.toMatch(/p(@|%40)ss|word/i);
+    expect(out).not.toMatch(/p(@|%40)ss|word|70407373/i);
   });
 
   it.each([0, 1, 2, 3, 4])('hides a secret in base64 with %i bytes before it and any after', (before) => {
@@ -95,5 +100,13 @@ describe('stream', () => {
     expect(stream.write('progress 10 %\n')).toBe('progress 10 %\n');
     expect(stream.write('and top')).toBe('and ');
     expect(stream.write('ics')).toBe('topics');
+  });
+});
+
+describe('scrubDeep', () => {
+  it('reaches every text of plain data, and leaves the rest as it is', () => {
+    const at = new Date(0);
+    const value = { a: ['x topsecret', { topsecret: 1 }], at, no: null, n: 2 };
+    expect(scrubDeep(scrubberOf('topsecret'), value)).toEqual({ a: [`x ${MASK}`, { [MASK]: 1 }], at, no: null, n: 2 });
   });
 });

@@ -111,3 +111,13 @@ export function createScrubber(): Scrubber {
     },
   };
 }
+
+/** Every text in plain data scrubbed, names of fields among them. */
+export function scrubDeep(scrubber: Pick<Scrubber, 'scrub'>, value: unknown): unknown {
+  if (typeof value === 'string') return scrubber.scrub(value);
+  if (Array.isArray(value)) return value.map((item) => scrubDeep(scrubber, item));
+  if (typeof value !== 'object' || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [scrubber.scrub(key), scrubDeep(scrubber, item)]),
+  );
+}

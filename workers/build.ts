@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Config } from '#core/config.ts';
 import { createPulumiEngine } from '#core/engine/pulumi.ts';
+import { scrubResults } from '#core/engine/scrubbed.ts';
 import { bootId, isNamespaceEmpty, ownPidNamespace } from '#core/engine/namespace.ts';
 import { createRunClouds } from '#core/identity/run-clouds.ts';
 import { createLogger } from '#core/logger.ts';
@@ -93,7 +94,7 @@ export async function buildWorker(
   const db = openDatabase(servers.databaseUrl, { maxConnections: 10 });
   await migrateToLatest(db);
   await requireMasterKey(db, masterKey, config.keyFile);
-  const engine = createPulumiEngine({
+  const pulumi = createPulumiEngine({
     engineDir: toolchain.engine.dir,
     nodePath: process.execPath,
     isolation: config.PLUMBLINE_ISOLATION,
@@ -102,6 +103,7 @@ export async function buildWorker(
     scrubber,
     ownEnvironment: own,
   });
+  const engine = scrubResults(pulumi, scrubber);
   const { engine: engineVersion = 'unknown' } = await engine.versions('');
   await ensureInstallation(db, engineVersion);
   const client = await createConfiguredClient(config, own, {

@@ -9,6 +9,7 @@ import { databaseNow } from '#core/store/clock.ts';
 import { createRun, moveRun, type NewRun, type RunPatch, type RunRow } from '#core/store/runs.ts';
 import type { Schema, Severity } from '#core/store/schema.ts';
 import { lockStack, patchStack, type StackPatch } from '#core/store/stacks.ts';
+import { scrubDeep, type Scrubber } from '#core/scrubber.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { HeldLease } from './lease.ts';
 
@@ -35,8 +36,13 @@ export interface StatusChange {
   also?(trx: Transaction<Schema>): Promise<void>;
 }
 
+function scrubFields(scrubber: Scrubber, data: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, scrubDeep(scrubber, value)]));
+}
+
 /** Writes a status change under the lease; throws `LeaseLost` (nothing written) when it is no longer ours. */
 export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusChange): Promise<void> {
+  const clean = (said: Condition): Condition => ({ ...said, message: deps.scrubber.scrub(said.message) });
   await deps.db.transaction().execute(async (trx) => {
     await lease.assert(trx);
     const stack = await lockStack(trx, lease.stackId);
@@ -52,7 +58,7 @@ export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusC
       speaks && { ...change.outcome, message: deps.scrubber.scrub(change.outcome.message) };
     const summarized =
       outcome === undefined || outcome === false ? stack.conditions : summarize(stack.conditions, outcome, at);
-    const said = change.conditions?.(summarized, at.now) ?? summarized;
+    const said = change.conditions?.(summarized, at.now).map(clean) ?? summarized;
     const conditions = said === stack.conditions ? {} : { conditions: JSON.stringify(said) };
     await patchStack(trx, lease.stackId, { ...conditions, ...change.stack });
     for (const event of change.events ?? []) {
@@ -65,7 +71,7 @@ export async function record(deps: WorkerDeps, lease: HeldLease, change: StatusC
         severity: event.severity ?? 'info',
         message: deps.scrubber.scrub(event.message),
         actor: event.actor ?? 'plumbline',
-        data: event.data ?? {},
+        data: scrubFields(deps.scrubber, event.data ?? {}),
       });
     }
     await change.also?.(trx);

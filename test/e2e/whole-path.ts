@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 import { inject } from 'vitest';
 import { checkIsolation } from '#core/engine/isolation.ts';
 import { createPulumiEngine } from '#core/engine/pulumi.ts';
+import { scrubResults } from '#core/engine/scrubbed.ts';
 import { ensureEngine } from '../../toolchain/engine.ts';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
 
@@ -16,7 +17,7 @@ export async function startOnRealEngine(): Promise<TestPlumbline> {
   const plumbline = await startTestPlumbline({ waitMs: WAIT_MS });
   const { deps } = plumbline;
   const parts = await ensureEngine({ toolchainDir: inject('toolchainDir'), onProgress: () => undefined });
-  deps.engine = createPulumiEngine({
+  const pulumi = createPulumiEngine({
     engineDir: parts.dir,
     nodePath: parts.node,
     isolation: (await checkIsolation()) === undefined ? 'namespaces' : 'none',
@@ -25,6 +26,7 @@ export async function startOnRealEngine(): Promise<TestPlumbline> {
     scrubber: deps.scrubber,
     ownEnvironment: {},
   });
+  deps.engine = scrubResults(pulumi, deps.scrubber);
   deps.dependencies = async () => ({
     digest: 'checkout',
     nodeModules: join(CHECKOUT, 'node_modules'),

@@ -10,6 +10,7 @@ import type { Role, StackSpec } from '#core/domain/manifest.ts';
 import { canonicalJson } from '#core/domain/plan.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import type { DriftItemView, EventView, RunDetailView, RunView, StackView } from '#core/domain/view.ts';
+import { scrubResults } from '#core/engine/scrubbed.ts';
 import { createBlobCache } from '#core/oci/blob-cache.ts';
 import { createArtifactStore } from '#core/oci/cache.ts';
 import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
@@ -28,6 +29,7 @@ import { createTenant } from '#core/store/tenants.ts';
 import { createToken } from '#core/store/tokens.ts';
 import { startRegistry } from '../../registry/server.ts';
 import { buildApp } from '../../service/app.ts';
+import { openIssuer } from '../../service/oidc/issuer.ts';
 import type { WorkerDeps } from '../../workers/deps.ts';
 import { checkDrift } from '../../workers/drift.ts';
 import { reconcile } from '../../workers/reconcile.ts';
@@ -148,7 +150,8 @@ function workerDeps(
     artifacts: createArtifactStore({ dir: join(config.cacheDir, 'artifacts') }),
     blobs: createBlobCache({ dir: join(config.cacheDir, 'blobs') }),
     cloudIdentity: createCloudIdentity(),
-    runClouds: createRunClouds(),
+    // Nobody listens there: a test that asks a cloud says which.
+    runClouds: createRunClouds({ stsEndpoint: 'http://127.0.0.1:1' }),
     registry: (credentials) => client.withCredentials(credentials),
     dependencies: async () => ({ digest: 'none', nodeModules: undefined, plugins: undefined }),
     secretStores: createSecretStores({
@@ -203,7 +206,9 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
     PLUMBLINE_WORKER_TENANT: tenant,
     ...options.config,
   };
-  const app = buildApp({ db: database.db, ring, masterKey, logger, scrubber, now: () => new Date() });
+  const publicUrl = options.config?.['PLUMBLINE_PUBLIC_URL'] ?? '';
+  const identityIssuer = await openIssuer({ PLUMBLINE_PUBLIC_URL: publicUrl, oidcKeys: join(dir, 'key/oidc-keys') });
+  const app = buildApp({ db: database.db, ring, masterKey, logger, scrubber, identityIssuer, now: () => new Date() });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
 
   async function api<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, as: string = token) {
@@ -239,11 +244,11 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
     options.webhook === false ? [] : [{ url: hook.url, headers: { Authorization: `Bearer ${HOOK_SECRET}` } }];
   let registry = await startRegistry({ dir: join(dir, 'registry'), notifications });
   const registryHost = `127.0.0.1:${registry.port}`;
-  const config = loadConfig({ ...baseEnv, PLUMBLINE_PLAIN_HTTP_REGISTRIES: registryHost });
+  const config = loadConfig({ PLUMBLINE_SERVICE_URL: url, ...baseEnv, PLUMBLINE_PLAIN_HTTP_REGISTRIES: registryHost });
   const deps = workerDeps(
     config,
     database,
-    { engine, ring, masterKey, scrubber, logger, shutdown: shutdown.signal },
+    { engine: scrubResults(engine, scrubber), ring, masterKey, scrubber, logger, shutdown: shutdown.signal },
     tenant,
   );
   const queue = { redisUrl, tenant, logger, concurrency: 4 };
