@@ -3,6 +3,7 @@ import { ReconcileError, transient } from '#core/domain/errors.ts';
 import type { RunState } from '#core/domain/run.ts';
 import type { GuardHooks } from '#core/engine/port.ts';
 import { acquireLease, assertLease, recordNamespace, releaseLease, renewLease } from '#core/store/leases.ts';
+import { noteOpenCreate } from '#core/store/open-creates.ts';
 import { getRunById, liveRun } from '#core/store/runs.ts';
 import type { Lane, Schema } from '#core/store/schema.ts';
 import type { WorkerDeps } from './deps.ts';
@@ -71,6 +72,7 @@ function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): Hel
       started: (pidNamespace) => recordNamespace(deps.db, { ...scope, pidNamespace: pidNamespace ?? 'none', runId }),
       ended: () => recordNamespace(deps.db, { ...scope, pidNamespace: null, runId }),
       remainingMs: () => deadline - performance.now(),
+      leftOpen: (operation) => noteOpenCreate(deps.db, scope, operation),
     }),
     assert: (trx) => assertLease(trx, scope),
     release: async () => {

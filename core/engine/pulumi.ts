@@ -27,7 +27,7 @@ import type { CompleteAnswer } from '../store/schema.ts';
 import type { EngineOptions } from './run-engine.ts';
 import { openSession, type Session, type VersionedEngine } from './session.ts';
 import { encryptConfig, providerOf } from './secrets-provider.ts';
-import { exportState, readCheckpoint, readDeployment } from './state.ts';
+import { readCheckpoint, readDeployment } from './state.ts';
 import { installedVersions, programVersions } from './versions.ts';
 
 /** The plan was made without a refresh; one in between would move the state under it. */

@@ -9,6 +9,7 @@ import { classifyFailure, eventsIncomplete, type EngineOperation } from './failu
 import { lockedError, withoutOwnLocks } from './locks.ts';
 import type { EngineRequest } from './port.ts';
 import { runFolders } from './environment.ts';
+import { watchCreates } from './open-creates.ts';
 import { runEngine, type EngineOptions } from './run-engine.ts';
 import { PROVIDER_LIMIT_MS, providerFailed } from './secrets-provider.ts';
 import { writeSettings } from './settings.ts';
@@ -131,6 +132,7 @@ async function runOperation(context: Context, operation: Operation): Promise<Eve
   const log = newEventLog();
   const output = engine.scrubber.stream();
   const watch = watchProvider(context);
+  const creates = watchCreates(request.guard, log);
   const pass = (text: string) => {
     if (text !== '') request.onOutput(text);
   };
@@ -144,6 +146,7 @@ async function runOperation(context: Context, operation: Operation): Promise<Eve
       onEvent: (event) => {
         watch.opened();
         recordEvent(log, event as EngineEvent);
+        creates.see(event as EngineEvent);
       },
       ...(request.targets.length === 0 ? {} : { target: request.targets }),
     });
@@ -153,6 +156,7 @@ async function runOperation(context: Context, operation: Operation): Promise<Eve
   } finally {
     watch.opened();
     pass(output.end());
+    await creates.settled();
   }
   if (!isComplete(log, operation.phases)) throw eventsIncomplete(operation.operation);
   return log;
@@ -165,24 +169,30 @@ async function printed(context: Context, args: string[]): Promise<string> {
   return result.stdout;
 }
 
+/** Writes the settings file of a request, and says where. */
+export async function writeRequestSettings(request: EngineRequest): Promise<string> {
+  const configFile = join(request.runDir, 'settings.yaml');
+  const { identity, programDir, passphrase, config, settings: secrets } = request;
+  await writeSettings(configFile, { ...identity, programDir, secrets, passphrase, config });
+  return configFile;
+}
+
+/** Registers what is secret and makes the folders that must be there before the sandbox shows them. */
+export async function prepareRequest(engine: EngineOptions, request: EngineRequest): Promise<void> {
+  registerSecrets(engine.scrubber, request);
+  await makeFolders(request);
+}
+
 /** Makes the run's folders; each operation after it starts one engine process. */
 export async function openSession(engine: VersionedEngine, request: EngineRequest): Promise<Session> {
   const configFile = join(request.runDir, 'settings.yaml');
   const context = { engine, request, configFile, deadline: performance.now() + request.timeoutMs };
-  registerSecrets(engine.scrubber, request);
-  await makeFolders(request);
+  await prepareRequest(engine, request);
   // Once, and only for operations: a look at the state may happen while another process reads the file.
-  let settings: Promise<void> | undefined;
-  const { identity, programDir, passphrase, config } = request;
+  let settings: Promise<string> | undefined;
   return {
     async run(operation) {
-      await (settings ??= writeSettings(configFile, {
-        ...identity,
-        programDir,
-        secrets: request.settings,
-        passphrase,
-        config,
-      }));
+      await (settings ??= writeRequestSettings(request));
       return withoutOwnLocks(engine, request, () => runOperation(context, operation));
     },
     print: (args) => withoutOwnLocks(engine, request, () => printed(context, args)),

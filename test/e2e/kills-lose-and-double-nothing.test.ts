@@ -12,24 +12,27 @@ afterAll(() => rm(dir, { recursive: true, force: true }));
 
 /** The seeded sample of `npm run soak`: the kills that hurt most, on a whole installation of real processes. */
 it(
-  'kill -9 of worker, engine, provider, PostgreSQL and Redis in the middle of an apply loses and doubles nothing',
+  'kill -9 of worker, engine, program, provider and PostgreSQL in mid-apply loses and doubles nothing, and asks what it must',
   { timeout: 900_000 },
   async () => {
-    const reports = await runSoak({
+    const { hits, questions } = await runSoak({
       dir,
       toolchain: await ensureToolchain(loadConfig({})),
-      kills: 5,
+      kills: 6,
       seed: 7,
+      stacks: 3,
       plan: [
-        { victim: 'worker', moment: 'applying' },
-        { victim: 'engine', moment: 'applying' },
-        { victim: 'provider', moment: 'applying' },
-        { victim: 'postgres', moment: 'applying' },
-        { victim: 'redis', moment: 'approved' },
+        { victim: 'provider', moment: 'create:after' },
+        { victim: 'engine', moment: 'replace:after' },
+        { victim: 'worker', moment: 'create:before' },
+        { victim: 'program', moment: 'update:after' },
+        { victim: 'engine', moment: 'refresh' },
+        { victim: 'postgres', moment: 'delete:after' },
       ],
-      onKill: () => undefined,
+      onHit: () => undefined,
     });
-    // The world was held against the state and the wish after each; here only that the kills were real.
-    expect(reports.filter((report) => report.killed !== undefined).length).toBeGreaterThanOrEqual(3);
+    // The world was held against state and wish after each version; here only that the kills and the questions were real.
+    expect(hits).toHaveLength(6);
+    expect(questions.map((question) => question.split(' ', 1)[0])).toEqual(expect.arrayContaining(['import', 'clear']));
   },
 );

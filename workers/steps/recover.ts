@@ -1,6 +1,11 @@
-import { transient, waiting } from '#core/domain/errors.ts';
+import { asReconcileError, transient, waiting, type ReconcileError } from '#core/domain/errors.ts';
+import { plannedInputs, unmasked } from '#core/engine/masked.ts';
+import { wrongAnswers } from '#core/engine/pending.ts';
 import type { EngineRequest } from '#core/engine/port.ts';
+import { open } from '#core/secrets.ts';
+import { openCreates } from '#core/store/open-creates.ts';
 import { getPlan } from '#core/store/plans.ts';
+import type { CompleteAnswer } from '#core/store/schema.ts';
 import { recentRunIds, type RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
@@ -9,6 +14,7 @@ import { record } from '../record.ts';
 import { leftBehind } from './checkpoint-patch.ts';
 import { afterCutOff } from './destroy.ts';
 import { failRun } from './fail.ts';
+import { planContext } from './plan.ts';
 import { refreshState } from './refresh.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { requireTrust } from './verify.ts';
@@ -66,20 +72,44 @@ export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: Stac
   });
 }
 
+/** The answers, each with what it brings in where the state has no record of it; secrets come from the sealed plan. */
+async function completeAnswers(deps: WorkerDeps, stack: StackRow, run: RunRow): Promise<CompleteAnswer[]> {
+  const noted = new Map((stack.pending_operations ?? []).map(({ urn, resource }) => [urn, resource]));
+  const plan = await getPlan(deps.db, run.id);
+  const bytes = plan && open(deps.masterKey, plan.bytes, planContext(run));
+  return (stack.pending_answers ?? []).map((answer) => {
+    const resource = noted.get(answer.urn);
+    if (resource === undefined) return answer;
+    return { ...answer, resource: unmasked(resource, bytes === undefined ? [] : [plannedInputs(bytes, answer.urn)]) };
+  });
+}
+
+/** A wrong answer is taken back, so that the question is open again; the state is as it was. */
+async function askAgain(deps: WorkerDeps, lease: HeldLease, stack: StackRow, error: ReconcileError): Promise<void> {
+  const wrong = wrongAnswers(error);
+  if (wrong.length === 0) return;
+  const kept = (stack.pending_answers ?? []).filter((answer) => !wrong.includes(answer.urn));
+  await record(deps, lease, { stack: { pending_answers: kept.length > 0 ? JSON.stringify(kept) : null } });
+}
+
 /**
  * Carries out a person's answers about interrupted creates: each is imported by its id or cleared from the state. The refresh
  * after it starts plugins, which the artifact may have brought, so the artifact has to be trusted still.
  */
 export async function answerPending(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
-  const answers = stack.pending_answers ?? [];
   await requireTrust(deps, stack, run, lease.signal);
+  const answers = await completeAnswers(deps, stack, run);
   await withInputs(deps, lease, stack, run, async ({ request }) => {
     await clearOwnLocks(deps, stack, request);
-    const checkpoint = await refreshState(deps, lease, stack, { ...request, targets: [] }, answers);
+    const refreshed = refreshState(deps, lease, stack, { ...request, targets: [] }, answers);
+    const checkpoint = await refreshed.catch(async (thrown: unknown) => {
+      await askAgain(deps, lease, stack, asReconcileError(thrown));
+      throw thrown;
+    });
     await record(deps, lease, {
       outcome: { type: 'progress', reason: 'Progressing', message: 'pending operations were answered; planning again' },
       stack: {
-        ...leftBehind(checkpoint),
+        ...leftBehind(checkpoint, []),
         pending_answers: null,
         refresh_needed: false,
         attempted_key: null,
