@@ -17,13 +17,13 @@ const ask = (source: CredentialSource, data: Record<string, string>, lookup: Pri
 
 describe('who an identity is', () => {
   it.each<[string, Record<string, string>, string]>([
-    ['without a region', {}, '-'],
-    ['in the region of the spec', { AWS_REGION: 'eu-central-1' }, 'eu-central-1'],
-    ['in the other variable of a region', { AWS_DEFAULT_REGION: 'us-gov-west-1' }, 'us-gov-west-1'],
-    ['in what is no region', { AWS_REGION: 'secret canary' }, '-'],
+    ['without a region', {}, ''],
+    ['in the region of the spec', { AWS_REGION: 'eu-central-1' }, ' eu-central-1'],
+    ['in the other variable of a region', { AWS_DEFAULT_REGION: 'us-gov-west-1' }, ' us-gov-west-1'],
+    ['in what is no region', { AWS_REGION: 'secret canary' }, ''],
   ])('keys of AWS %s', async (_, environment, region) => {
     const said = await ask('deploy', KEYS, known, environment);
-    expect(said).toBe(`aws 123456789012 arn:aws:iam::123456789012:user/deploy ${region}`);
+    expect(said).toBe(`aws 123456789012 arn:aws:iam::123456789012:user/deploy${region}`);
   });
 
   it.each<[string, CredentialSource, Record<string, string>, string | undefined]>([
@@ -33,20 +33,27 @@ describe('who an identity is', () => {
       KEYS,
       `aws 123456789012 ${ROLE} eu-west-1`,
     ],
-    ['a role by a token', { oidc: { aws: { role: ROLE } } }, {}, `aws 123456789012 ${ROLE} -`],
-    ['an application of Azure', { oidc: { azure: { tenantId: 't', clientId: 'c' } } }, {}, 'azure t c -'],
+    ['a role by a token', { oidc: { aws: { role: ROLE } } }, {}, `aws 123456789012 ${ROLE}`],
+    ['an application of Azure', { oidc: { azure: { tenantId: 't', clientId: 'c' } } }, {}, 'azure t c'],
     [
       'a service account by a token',
       { oidc: { gcp: { provider: 'p', serviceAccount: 'sa', project: 'shop' } } },
       {},
       'gcp shop sa',
     ],
+    [
+      'a service account whose project its address says',
+      { oidc: { gcp: { provider: 'p', serviceAccount: 'sa@shop.iam.gserviceaccount.com' } } },
+      {},
+      'gcp shop sa@shop.iam.gserviceaccount.com',
+    ],
+    ['a pool without a service account', { oidc: { gcp: { provider: 'projects/12/x' } } }, {}, 'gcp 12 projects/12/x'],
     ['a file for somebody', { oidc: { tokenFile: 'X' } }, {}, undefined],
     [
       'a service principal of Azure',
       'x',
       { ARM_TENANT_ID: GUID, ARM_CLIENT_ID: GUID, ARM_CLIENT_SECRET: 'hidden' },
-      `azure ${GUID} ${GUID} -`,
+      `azure ${GUID} ${GUID}`,
     ],
     [
       'a key of Google',

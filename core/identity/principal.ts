@@ -1,11 +1,9 @@
 import { createHash } from 'node:crypto';
 import { loginOf, roleOf } from '../domain/credential.ts';
-import type { CredentialSource } from '../domain/manifest.ts';
+import type { CredentialSource, OidcLogin } from '../domain/manifest.ts';
 import { parseJson, field } from '../oci/body.ts';
 import { awsKeysOf, awsRegionOf, type AwsKeys, type StsAccess } from './aws-sts.ts';
 
-/** Written where a cloud's region or project is not said. */
-const UNSAID = '-';
 /** Key ids as IAM makes them; other stores that take AWS's variables have keys of their own making. */
 const AWS_KEY_ID = /^A[KS]IA[A-Z0-9]{12,124}$/;
 const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -57,12 +55,22 @@ function first(variables: Record<string, string>, names: readonly string[], patt
   return value !== undefined && pattern.test(value) ? value : undefined;
 }
 
+/** The words that are known; who compares two principals takes a word that is missing as not said. */
+function words(...parts: (string | undefined)[]): string {
+  return parts.filter((part) => part !== undefined && part !== '').join(' ');
+}
+
 /** `azure <tenant> <client> <subscription>`; identifiers only, and only what looks like them. */
 function azurePrincipal(variables: Record<string, string>): string | undefined {
   const tenant = first(variables, ['ARM_TENANT_ID', 'AZURE_TENANT_ID'], GUID);
   const client = first(variables, ['ARM_CLIENT_ID', 'AZURE_CLIENT_ID'], GUID);
   if (tenant === undefined || client === undefined) return undefined;
-  return `azure ${tenant} ${client} ${first(variables, ['ARM_SUBSCRIPTION_ID', 'AZURE_SUBSCRIPTION_ID'], GUID) ?? UNSAID}`;
+  return words('azure', tenant, client, first(variables, ['ARM_SUBSCRIPTION_ID', 'AZURE_SUBSCRIPTION_ID'], GUID));
+}
+
+/** The project a service account belongs to, by its address. */
+function projectOf(account: string): string | undefined {
+  return /@([a-z0-9.:-]+)\.iam\.gserviceaccount\.com$/.exec(account)?.[1];
 }
 
 /** `gcp <project> <service account>`, of a key in JSON. */
@@ -70,14 +78,19 @@ function googlePrincipal(variables: Record<string, string>): string | undefined 
   const key = parseJson(Buffer.from(variables['GOOGLE_CREDENTIALS'] ?? ''));
   const account = field(key, 'client_email');
   if (typeof account !== 'string' || !SERVICE_ACCOUNT.test(account)) return undefined;
-  const own = field(key, 'project_id');
-  const project = first(variables, ['GOOGLE_PROJECT', 'GOOGLE_CLOUD_PROJECT'], PROJECT);
-  const fallback = typeof own === 'string' && PROJECT.test(own) ? own : UNSAID;
-  return `gcp ${project ?? fallback} ${account}`;
+  const said = field(key, 'project_id');
+  const own = typeof said === 'string' && PROJECT.test(said) ? said : projectOf(account);
+  const project = first(variables, ['GOOGLE_PROJECT', 'GOOGLE_CLOUD_PROJECT'], PROJECT) ?? own;
+  return project === undefined ? undefined : words('gcp', project, account);
 }
 
 function ofRole(role: string, region: string | undefined): string {
-  return `aws ${role.split(':')[4] ?? UNSAID} ${role} ${region ?? UNSAID}`;
+  return words('aws', role.split(':')[4], role, region);
+}
+
+function ofGoogle({ project, serviceAccount, provider }: NonNullable<OidcLogin['gcp']>): string {
+  const own = serviceAccount === undefined ? undefined : projectOf(serviceAccount);
+  return words('gcp', project ?? own ?? provider.split('/')[1], serviceAccount ?? provider);
 }
 
 /**
@@ -95,11 +108,11 @@ export async function principalOf(
   const role = roleOf(source);
   if (role !== undefined) return ofRole(role.role, role.region ?? awsRegionOf(variables));
   const { azure, gcp } = loginOf(source) ?? {};
-  if (azure !== undefined) return `azure ${azure.tenantId} ${azure.clientId} ${azure.subscriptionId ?? UNSAID}`;
-  if (gcp !== undefined) return `gcp ${gcp.project ?? UNSAID} ${gcp.serviceAccount ?? gcp.provider}`;
+  if (azure !== undefined) return words('azure', azure.tenantId, azure.clientId, azure.subscriptionId);
+  if (gcp !== undefined) return ofGoogle(gcp);
   const keys = awsKeysOf(data);
   if (keys === undefined || !isAws(variables, keys)) return azurePrincipal(data) ?? googlePrincipal(data);
   const region = awsRegionOf(variables);
   const { account, arn } = await lookup(keys, { ...access, region });
-  return `aws ${account} ${arn} ${region ?? UNSAID}`;
+  return words('aws', account, arn, region);
 }
