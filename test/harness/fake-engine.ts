@@ -11,6 +11,7 @@ import type {
   DriftItem,
   Engine,
   EngineRequest,
+  ExecRequest,
   StateProvider,
 } from '#core/engine/port.ts';
 import type { PendingAnswer, PendingOperation } from '#core/store/schema.ts';
@@ -26,6 +27,8 @@ export interface FakeProgram {
   failsAfter?: string;
   /** Prints its configuration, secrets included, and fails with it in the message. */
   leaks?: boolean;
+  /** Prints every secret it is given in many forms, and puts each into a property that is not marked as one. */
+  spills?: boolean;
 }
 
 /** Where a test may step in: it runs before the operation does anything. */
@@ -36,6 +39,8 @@ export interface FakeHooks {
   /** After the gate, before the first change. */
   apply?: ((signal: AbortSignal) => Promise<void>) | undefined;
   drift?: () => Promise<void>;
+  /** In place of a command by hand; what it ends with. */
+  exec?: ((exec: ExecRequest, request: EngineRequest) => Promise<number>) | undefined;
   /** Before the provider of the state's secrets answers. */
   encryptConfig?: () => Promise<void>;
 }
@@ -69,6 +74,29 @@ function urn(request: EngineRequest, name: string): string {
   return `urn:pulumi:${stack}::${project}::fake:index:Thing::${name}`;
 }
 
+function spill({ resources }: FakeProgram, request: EngineRequest): FakeProgram {
+  const config = Object.values(request.config).map(({ value }) => String(value));
+  const given = [...config, ...Object.values(request.environment), request.passphrase].filter((text) => text !== '');
+  for (const text of given) {
+    const json = JSON.stringify({ a: text });
+    const base64 = Buffer.from(`user:${text}`).toString('base64');
+    const forms = [
+      text,
+      json,
+      JSON.stringify(json),
+      encodeURIComponent(text),
+      base64,
+      Buffer.from(text).toString('hex'),
+    ];
+    request.onOutput(`${forms.join('\n')}\n`);
+  }
+  // Not the credentials: those of an apply are others, and the plan would be violated.
+  const properties = Object.fromEntries(
+    [...config, request.passphrase].map((text, index) => [`p${index}`, `x${text}y`]),
+  );
+  return { resources: { ...resources, spilled: { ...properties, deep: [{ [config[0] ?? '']: config }] } } };
+}
+
 async function readProgram(request: EngineRequest): Promise<FakeProgram> {
   const program: FakeProgram = JSON.parse(await readFile(join(request.programDir, 'program.json'), 'utf8'));
   if (program.leaks === true) {
@@ -76,6 +104,7 @@ async function readProgram(request: EngineRequest): Promise<FakeProgram> {
     request.onOutput(text);
     throw transient('PreviewFailed', `the program failed: ${text}`);
   }
+  if (program.spills === true) return spill(program, request);
   if (program.throws !== undefined) throw transient('PreviewFailed', `the program failed: ${program.throws}`);
   return program;
 }
@@ -142,6 +171,12 @@ export function createFakeEngine(): FakeEngine {
       request.signal.throwIfAborted();
       return checkpointOf(request);
     },
+    exec: (request, exec) =>
+      guarded(request, async () => {
+        const code = (await fake.hooks.exec?.(exec, request)) ?? 0;
+        const state = exec.command[1] === 'export' ? JSON.stringify(fake.state.get(key(request)) ?? {}) : undefined;
+        return { code, state };
+      }),
     releaseOwnLock: async () => undefined,
     stateProvider: async () => fake.encryptedWith,
     encryptConfig: async ({ settings }, values) => {
