@@ -96,5 +96,8 @@ export async function checkState(
     );
   }
   requireOwnCode(stack, now);
-  return moved.length > 0 ? rebound(stack, moved, now) : concerns(stack, now);
+  if (moved.length > 0) return rebound(stack, moved, now);
+  // The address stays; what the secrets of the state are encrypted with may be what changes.
+  const allowed = stack.rebind_by === null ? [] : [`the state or its key changes hands, as ${stack.rebind_by} allowed`];
+  return [...allowed, ...concerns(stack, now)];
 }
