@@ -21,7 +21,7 @@ function resourceOf(step: StepState): Record<string, unknown> {
 /** The create that an event says has failed because its provider was gone before it answered; undefined for every other event. */
 export function unansweredCreate(event: EngineEvent, log: EventLog): PendingOperation | undefined {
   const step = event.resOpFailedEvent?.metadata;
-  if (step?.new == null || !CREATES.has(step.op)) return undefined;
+  if (step === undefined || step.new === null || !CREATES.has(step.op)) return undefined;
   const isGone = log.errors.some(({ urn, message }) => urn === step.urn && GONE.test(message));
   if (!isGone) return undefined;
   return { urn: step.urn, type: step.type, operation: 'creating', resource: resourceOf(step.new) };

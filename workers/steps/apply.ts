@@ -28,7 +28,7 @@ import { allowsBinding, bindingOf, bindPlan } from './bound.ts';
 import { checkpointPatch, leftBehind } from './checkpoint-patch.ts';
 import { afterFailure, againPatch, destroyPlanHash, finishDestroy } from './destroy.ts';
 import { failRun } from './fail.ts';
-import { planContext } from './plan.ts';
+import { planContext } from './plan-context.ts';
 import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';

@@ -20,22 +20,19 @@ import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import { duringRun, type HeldLease } from '../lease.ts';
 import { record, type EventInput } from '../record.ts';
+import { plannedHealNeeds } from '../heal.ts';
 import { checkState } from '../state-check.ts';
 import type { Verified } from '../trust.ts';
 import { approvalPolicy, bindPlan, requireBinding } from './bound.ts';
 import { checkpointPatch } from './checkpoint-patch.ts';
 import { destroyedChange, planDestroy } from './destroy.ts';
+import { planContext } from './plan-context.ts';
 import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
 import { clearOwnLocks } from './recover.ts';
 import { refreshState } from './refresh.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { requireTrust } from './verify.ts';
 import { fetchProgram, withWorkspace, type RunScene } from './workspace.ts';
-
-/** Sealed plans are bound to their run, so that a row cannot be swapped for another's. */
-export function planContext(run: { tenant: string; id: string }): string {
-  return `plan/${run.tenant}/${run.id}`;
-}
 
 async function move(
   deps: WorkerDeps,
@@ -235,7 +232,7 @@ async function preview(
   const destructive = approvalNeeds({ ...policy, mode: 'on-destructive' }, result.changes, []);
   // A rollback that takes something away is a person's decision in every mode (design, Going back).
   const forced = run.operation === 'rollback' && policy.mode === 'auto' ? destructive : [];
-  const needs = approvalNeeds(policy, result.changes, [...forced, ...concerns]);
+  const needs = approvalNeeds(policy, result.changes, [...forced, ...concerns, ...plannedHealNeeds(run)]);
   return { preview: result, bound, needs: needs.length > 0 ? [...needs, ...exceptions] : [] };
 }
 

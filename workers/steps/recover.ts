@@ -14,7 +14,7 @@ import { record } from '../record.ts';
 import { leftBehind } from './checkpoint-patch.ts';
 import { afterCutOff } from './destroy.ts';
 import { failRun } from './fail.ts';
-import { planContext } from './plan.ts';
+import { planContext } from './plan-context.ts';
 import { refreshState } from './refresh.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { requireTrust } from './verify.ts';
