@@ -8,6 +8,7 @@ import { driftCommand } from './commands/drift.ts';
 import { eventsCommand } from './commands/events.ts';
 import { execCommand } from './commands/exec.ts';
 import { getCommand } from './commands/get.ts';
+import { overrideCommand } from './commands/override.ts';
 import { pendingCommand } from './commands/pending.ts';
 import { registryCommand } from './commands/registry.ts';
 import { runCommands } from './commands/runs.ts';
@@ -50,6 +51,7 @@ const COMMANDS = [
   stackCommands,
   stateRequestCommands,
   runCommands,
+  overrideCommand,
   driftCommand,
   eventsCommand,
   pendingCommand,

@@ -5,7 +5,7 @@ const TRUST_REASONS: ReadonlySet<string> = new Set(['SignatureMissing', 'Signatu
 
 /** Nothing more will happen by itself: applied, waiting for a person, or stalled. `asked`: the answer to the request. */
 export function isSettled(stack: StackView, asked: StackView): boolean {
-  if (stack.liveRun !== null) return stack.liveRun.state === 'awaiting_approval';
+  if (stack.liveRun !== null) return ['awaiting_approval', 'policy_failed'].includes(stack.liveRun.state);
   // A source that cannot be asked leaves the request open: it is counted as a failure instead.
   const isHandled = !stack.status.reconcileRequested || stack.status.failures > asked.status.failures;
   if (!isHandled) return false;

@@ -29,6 +29,7 @@ import { invalid, notFound, Problem } from './problem.ts';
 import { secretErrors } from './external-secrets.ts';
 import { sealSecret, storedSecret } from './secrets.ts';
 import { secretUses, specErrors, type SecretUse, type SpecError } from './spec-rules.ts';
+import { policyPackErrors } from './policy-rules.ts';
 import { verifyErrors } from './verify-rules.ts';
 import { issueToken } from './tokens.ts';
 import { hookPath } from './views.ts';
@@ -65,6 +66,7 @@ async function applyTenant({ deps, trx, principal }: Applying, { metadata, spec 
     );
   }
   refuse(`tenant ${metadata.name}`, verifyErrors('spec/verify', spec.verify));
+  refuse(`tenant ${metadata.name}`, policyPackErrors('spec/policyPacks', spec.policyPacks, true));
   const hmacKeySealed = newTenantKey(deps.masterKey, metadata.name);
   return (await createTenant(trx, { name: metadata.name, spec, hmacKeySealed })).outcome;
 }

@@ -1,5 +1,6 @@
 import { PHASES, secretOf, type Phase } from '#core/domain/credential.ts';
 import semver from 'semver';
+import { ignoreErrors } from '#core/domain/drift-ignore.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
@@ -8,6 +9,7 @@ import { parseIgnore } from '#core/oci/ignore.ts';
 import { readCloudHost } from '#core/oci/identity/cloud-host.ts';
 import { policySecrets } from '#core/domain/verification.ts';
 import { credentialErrors, type Abilities } from './credential-rules.ts';
+import { policyPackErrors, policyPackSecrets } from './policy-rules.ts';
 import { patternErrors, refusals, verifyErrors } from './verify-rules.ts';
 
 export interface SpecError {
@@ -71,9 +73,21 @@ function sourceErrors({ repository, ref, path, ...source }: StackSpec['source'])
 }
 
 /** What a schema cannot say about a Stack's spec; empty when it is fine. */
-export function specErrors(spec: StackSpec, abilities: Abilities = { mintsTokens: false }): SpecError[] {
+export function specErrors(
+  spec: StackSpec,
+  abilities: Abilities = { mintsTokens: false },
+  now = new Date(),
+): SpecError[] {
   const backend = backendErrors(spec.pulumi).map(({ path, message }) => ({ path: `spec/pulumi/${path}`, message }));
-  return [...sourceErrors(spec.source), ...durationErrors(spec), ...backend, ...credentialErrors(spec, abilities)];
+  const ignored = ignoreErrors(spec.drift?.ignore ?? [], now);
+  return [
+    ...sourceErrors(spec.source),
+    ...durationErrors(spec),
+    ...policyPackErrors('spec/pulumi/policyPacks', spec.pulumi.policyPacks),
+    ...backend,
+    ...credentialErrors(spec, abilities),
+    ...ignored,
+  ];
 }
 
 /** A named secret a spec uses; without a key the whole of it. */
@@ -119,5 +133,6 @@ export function secretUses(spec: StackSpec): SecretUse[] {
     secret,
     key: undefined,
   }));
-  return [...uses, ...keyed, ...trusted];
+  const packs = policyPackSecrets('spec/pulumi/policyPacks', spec.pulumi.policyPacks);
+  return [...uses, ...keyed, ...trusted, ...packs];
 }

@@ -63,6 +63,9 @@ export function runView(row: Selectable<RunsTable>, stack: string): RunView {
     summary: row.summary,
     signed: row.signed === '' ? null : row.signed,
     needs: row.needs,
+    command: row.command,
+    comment: row.comment,
+    exitCode: row.exit_code,
     approvalsRequired: row.approvals_required,
     expiresAt: isoOrNull(row.expires_at),
     cancelRequestedBy: row.cancel_requested_by,
@@ -140,6 +143,7 @@ export function planView(row: Omit<Selectable<PlansTable>, 'bytes'>): PlanView {
     planDigest: row.plan_digest,
     changes: row.changes,
     bound: { ...row.bound },
+    policies: row.policies,
     createdAt: iso(row.created_at),
   };
 }

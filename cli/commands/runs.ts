@@ -4,8 +4,10 @@ import { createContext, type Context } from '../context.ts';
 import { failure, usage } from '../error.ts';
 import { printable, printableLines } from '../printable.ts';
 import { renderChanges, renderSummary } from '../render-changes.ts';
+import { renderPolicies } from '../render-policies.ts';
 
-interface RunFlags {
+/** Which run of a stack a command is about. */
+export interface RunFlags {
   run?: string;
 }
 
@@ -15,7 +17,7 @@ function parseRun(text: string): number {
 }
 
 /** The run that is meant: the one named, else the one under way, else the newest for which `fits`. */
-async function runNumber(
+export async function runNumber(
   context: Context,
   stack: string,
   flags: RunFlags,
@@ -44,18 +46,24 @@ async function decide(word: 'approve' | 'discard', stack: string, command: Comma
 function renderDetail({ run, plan, approvals }: RunDetailView, color: boolean): string {
   const head = `Run ${run.number} of ${run.tenant}/${run.stack}: ${run.operation} of ${run.revision}, ${run.state}`;
   if (plan === null) return printable(`${head}: ${run.message || 'it has no plan'}`);
-  const approve = `plumb approve ${run.stack} --run ${run.number} --plan ${plan.planDigest}`;
+  const which = `${run.stack} --run ${run.number} --plan ${plan.planDigest}`;
+  const next: Partial<Record<RunView['state'], string>> = {
+    awaiting_approval: `plumb approve ${which}`,
+    policy_failed: `plumb override ${which} --reason <why>`,
+  };
+  const todo = next[run.state];
   return [
     printable(head),
     '',
     renderChanges(plan.changes, { color }),
     '',
     renderSummary(run.summary ?? {}),
+    ...renderPolicies(plan.policies),
     `plan ${plan.planDigest}`,
     ...(run.signed === null ? [] : [printable(run.signed)]),
     ...run.needs.map((need) => printable(`needs a person: ${need}`)),
     ...approvals.map(({ decision, actor, comment, at }) => printable(`${decision} by ${actor} at ${at} ${comment}`)),
-    ...(run.state === 'awaiting_approval' ? ['', approve] : []),
+    ...(todo === undefined ? [] : ['', todo]),
   ].join('\n');
 }
 

@@ -54,6 +54,7 @@ export const ROUTES = {
   'runs.log': 'read',
   'runs.approve': 'approve',
   'runs.discard': 'approve',
+  'runs.override': 'approve',
   'runs.cancel': 'operate',
   'runs.state': 'administer',
   'stacks.exec': 'administer',

@@ -62,6 +62,8 @@ export interface Snapshot {
   healRequestedBy: string | null;
   /** Changed resources of the last drift check that a heal may repair. */
   healTargets: string[];
+  /** A person let missing resources leave the state. */
+  acceptsMissing: boolean;
   /** Operations an interrupted run left, and whether each has an answer. */
   pending: { open: number; answered: number };
 }
@@ -77,6 +79,7 @@ export type Action =
   | { type: 'recover'; runId: string }
   | { type: 'abandon'; runId: string }
   | { type: 'answer-pending' }
+  | { type: 'accept-missing' }
   | { type: 'verify' }
   | { type: 'hold-backward' }
   | { type: 'exhaust' }
@@ -84,7 +87,8 @@ export type Action =
   | { type: 'drop-destroy' }
   | { type: 'plan'; operation: Operation; trigger: Trigger; digest: string; revision: string; targets: string[] }
   | { type: 'continue-plan'; runId: string }
-  | { type: 'apply'; runId: string };
+  | { type: 'apply'; runId: string }
+  | { type: 'exec'; runId: string };
 
 /**
  * What `attempted_key` of a stack says once a destroy has begun to take things away: nothing is made again until a person
@@ -134,6 +138,8 @@ function decideLive(snapshot: Snapshot, run: LiveRun): Action {
   if (run.state === 'applying' || run.state === 'interrupting') return { type: 'recover', runId: run.id };
   if (isExecuting(run.state)) return { type: 'abandon', runId: run.id };
   if (run.cancelRequestedBy !== null) return { type: 'cancel', runId: run.id, by: run.cancelRequestedBy };
+  // What a person does by hand waits for nothing; past its beginning, its worker died.
+  if (run.operation === 'exec') return { type: run.state === 'pending' ? 'exec' : 'abandon', runId: run.id };
   if (snapshot.spec.suspend === true) return { type: 'rest', until: undefined };
   if (isSourceDue(snapshot)) return { type: 'resolve' };
   const makesWay = snapshot.destroyRequestedBy !== null && run.operation !== 'destroy';
@@ -169,6 +175,7 @@ function decideWaiting(snapshot: Snapshot, run: LiveRun): Action {
   const healWaits = snapshot.healRequestedBy !== null && run.trigger !== 'heal' && run.operation !== 'destroy';
   // The heal moves the state, so the waiting plan could not be applied anyway: it is made again afterwards.
   if (healWaits && snapshot.healTargets.length > 0) return { type: 'yield-to-heal', runId: run.id };
+  if (snapshot.acceptsMissing && run.operation !== 'destroy') return { type: 'yield-to-heal', runId: run.id };
   return { type: 'rest', until: earliest(run.expiresAt, nextPoll(snapshot)) };
 }
 
@@ -180,7 +187,8 @@ function isOutdated(snapshot: Snapshot, run: LiveRun): boolean {
   if (run.operation === 'destroy') return false;
   // A new version of a secret outdates a plan nobody approved yet; an approved one becomes stale and says what differs.
   const { attemptedKey, desiredKey } = snapshot;
-  if (run.state === 'awaiting_approval' && attemptedKey !== null && attemptedKey !== desiredKey) return true;
+  const waits = run.state === 'awaiting_approval' || run.state === 'policy_failed';
+  if (waits && attemptedKey !== null && attemptedKey !== desiredKey) return true;
   return snapshot.resolved !== undefined && run.digest !== snapshot.resolved.digest;
 }
 
@@ -238,6 +246,7 @@ export function decide(snapshot: Snapshot): Action {
     if (snapshot.pending.answered === snapshot.pending.open) return { type: 'answer-pending' };
     return { type: 'rest', until: undefined };
   }
+  if (snapshot.acceptsMissing) return { type: 'accept-missing' };
   if (isSourceDue(snapshot)) return { type: 'resolve' };
   const first = decideDestroy(snapshot) ?? decideDestroyed(snapshot) ?? decideHeal(snapshot);
   if (first !== undefined) return first;

@@ -51,6 +51,9 @@ export const RunView = Type.Object({
     Type.String({ description: 'who vouches for the artifact, or UNSIGNED and the exception it runs by' }),
   ),
   needs: Type.Array(Type.String(), { description: 'why a person is needed' }),
+  command: orNull(Type.Array(Type.String(), { description: 'arguments of the engine, of a command by hand' })),
+  comment: Type.String({ description: 'why a person asked for it' }),
+  exitCode: orNull(Type.Integer({ description: 'what the engine ended with, of a command by hand' })),
   approvalsRequired: Type.Integer(),
   expiresAt: orNull(Time),
   cancelRequestedBy: orNull(Type.String()),
@@ -88,12 +91,39 @@ export const ApprovalView = Type.Object({
 });
 export type ApprovalView = Static<typeof ApprovalView>;
 
+/** What policy packs said about a plan. */
+export const PoliciesView = Type.Object({
+  packs: Type.Array(Type.Object({ name: Type.String(), version: Type.String(), digest: Type.String() })),
+  violations: Type.Array(
+    Type.Object({
+      pack: Type.String(),
+      policy: Type.String(),
+      level: oneOf(['advisory', 'mandatory', 'remediate', 'disabled']),
+      urn: Type.Optional(Type.String({ description: 'absent for a policy on the whole stack' })),
+      message: Type.String(),
+    }),
+    { description: 'a mandatory one stops the plan until somebody overrides it' },
+  ),
+  remediations: Type.Array(
+    Type.Object({
+      pack: Type.String(),
+      policy: Type.String(),
+      urn: Type.String(),
+      before: Type.Optional(Type.Unknown()),
+      after: Type.Optional(Type.Unknown()),
+    }),
+    { description: 'inputs that a policy changed; secrets are masked' },
+  ),
+});
+export type PoliciesView = Static<typeof PoliciesView>;
+
 export const PlanView = Type.Object({
   planDigest: Type.String(),
   changes: Type.Array(ChangeView),
   bound: Type.Record(Type.String(), Type.Unknown(), {
     description: 'everything the approval is bound to; what could be secret is an HMAC under the key of the tenant',
   }),
+  policies: PoliciesView,
   createdAt: Time,
 });
 export type PlanView = Static<typeof PlanView>;

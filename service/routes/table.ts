@@ -7,6 +7,7 @@ import { execRoutes } from './exec.ts';
 import { eventRoutes } from './events.ts';
 import { hookRoutes } from './hooks.ts';
 import { oidcRoutes } from './oidc.ts';
+import { policyRoutes } from './policies.ts';
 import { runRoutes } from './runs.ts';
 import { serviceRoutes } from './service.ts';
 import { stateExportRoutes } from './state-export.ts';
@@ -20,6 +21,7 @@ export function registerRoutes(app: App, deps: RouteDeps): void {
   stackRoutes(app, deps);
   stateRoutes(app, deps);
   runRoutes(app, deps);
+  policyRoutes(app, deps);
   execRoutes(app, deps);
   stateExportRoutes(app, deps);
   driftRoutes(app, deps);
