@@ -7,12 +7,14 @@ import { outcomeOf, speaksForStack } from '#core/domain/summarize.ts';
 import { clockPlus } from '#core/store/clock.ts';
 import { getRunById, lastRun, liveRun, type RunRow } from '#core/store/runs.ts';
 import { markStack, type StackRow } from '#core/store/stacks.ts';
+import { acceptMissing } from './accept-missing.ts';
 import type { WorkerDeps } from './deps.ts';
 import { takeLease, type HeldLease } from './lease.ts';
 import { record, recordNewRun } from './record.ts';
 import { loadSnapshot } from './snapshot.ts';
 import { applyRun } from './steps/apply.ts';
 import { againPatch } from './steps/destroy.ts';
+import { execRun } from './steps/exec.ts';
 import { failRun } from './steps/fail.ts';
 import { planRun } from './steps/plan.ts';
 import { answerPending, recoverRun } from './steps/recover.ts';
@@ -43,7 +45,8 @@ async function end(
   actor?: string,
 ) {
   const run = await theRun(scene, runId);
-  const outcome = outcomeOf(to, message);
+  // A command by hand says nothing about the revision.
+  const outcome = run.operation === 'exec' ? undefined : outcomeOf(to, message);
   await record(scene.deps, scene.lease, {
     run: { id: run.id, from: run.state, to, patch: { message } },
     ...(outcome && { outcome }),
@@ -147,12 +150,16 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
       return await planRun(deps, lease, stack, await theRun(scene, action.runId));
     case 'apply':
       return await applyRun(deps, lease, stack, await theRun(scene, action.runId));
+    case 'exec':
+      return await execRun(deps, lease, stack, await theRun(scene, action.runId));
     case 'recover':
       return await recoverRun(deps, lease, stack, await theRun(scene, action.runId));
     case 'abandon':
       return await abandon(scene, action.runId);
     case 'answer-pending':
       return await answerWithLastRun(scene);
+    case 'accept-missing':
+      return await acceptMissing(deps, lease, stack);
     case 'hold-backward':
       return await holdBackward(scene);
     case 'exhaust':

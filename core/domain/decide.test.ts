@@ -35,6 +35,7 @@ const atRest: Snapshot = {
   lastDestroy: undefined,
   healRequestedBy: null,
   healTargets: [],
+  acceptsMissing: false,
   pending: { open: 0, answered: 0 },
 };
 
@@ -54,6 +55,28 @@ function live(change: Partial<LiveRun>): LiveRun {
 
 const errored = { state: 'errored', reason: 'PreviewFailed', finishedAt: earlier } as const;
 const newer = { resolved: v2, desiredKey: 'key-2' };
+
+describe('a command by hand', () => {
+  const exec = (state: LiveRun['state'], more: Partial<LiveRun> = {}) =>
+    live({ operation: 'exec', state, trigger: 'manual', ...more });
+  it.each<[string, Partial<Snapshot>, object]>([
+    [
+      'is carried out on a suspended stack too',
+      { run: exec('pending'), spec: { ...spec, suspend: true } },
+      { type: 'exec', runId: 'run-1' },
+    ],
+    ['does not make way for a newer revision', { ...newer, run: exec('pending') }, { type: 'exec', runId: 'run-1' }],
+    [
+      'is canceled before it begins',
+      { run: exec('pending', { cancelRequestedBy: 'ann' }) },
+      { type: 'cancel', runId: 'run-1', by: 'ann' },
+    ],
+    ['is not begun again when its worker died', { run: exec('approved') }, { type: 'abandon', runId: 'run-1' }],
+    ['is recovered from when its worker died in it', { run: exec('applying') }, { type: 'recover', runId: 'run-1' }],
+  ])('%s', (_name, change, action) => {
+    expect(decide({ ...atRest, ...change })).toEqual(action);
+  });
+});
 
 describe('decide', () => {
   it.each<[string, Partial<Snapshot>, object]>([

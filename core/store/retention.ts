@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import { clockPlus } from './clock.ts';
+import { clock, clockPlus } from './clock.ts';
 import type { Queryable } from './database.ts';
 
 const DAY_MS = 86_400_000;
@@ -37,5 +37,6 @@ export async function pruneHistory(db: Queryable, limits: RetentionLimits = DEFA
     delete from run_logs using runs
     where runs.id = run_logs.run_id and runs.finished_at < ${clockPlus(-limits.logsMs)}
   `.execute(db);
+  await db.deleteFrom('run_files').where('expires_at', '<', clock()).execute();
   await db.deleteFrom('workers').where('heartbeat_at', '<', clockPlus(-limits.workersMs)).execute();
 }

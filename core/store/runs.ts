@@ -16,7 +16,7 @@ const UNFINISHED = RUN_STATES.filter((state) => !isFinished(state));
 /** Operations towards what the source and the spec ask for. */
 const DESIRED = ['update', 'rollback'] as const satisfies readonly Operation[];
 /** Operations that write the state; `drift` only looks. */
-const WRITING = ['update', 'rollback', 'destroy'] as const satisfies readonly Operation[];
+const WRITING = ['update', 'rollback', 'destroy', 'exec'] as const satisfies readonly Operation[];
 
 export interface NewRun {
   tenant: string;

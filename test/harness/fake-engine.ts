@@ -15,6 +15,7 @@ import type {
   StateProvider,
 } from '#core/engine/port.ts';
 import type { PendingAnswer, PendingOperation } from '#core/store/schema.ts';
+import { fakeReport, stopAtViolations } from './fake-policies.ts';
 
 type Properties = Record<string, unknown>;
 type Resources = Record<string, Properties>;
@@ -194,7 +195,8 @@ export function createFakeEngine(): FakeEngine {
         const { resources } = await readProgram(request);
         const changes = changesBetween(request, fake.state.get(key(request)) ?? {}, resources);
         const plan = Buffer.from(canonicalJson({ manifest: {}, resourcePlans: resources }));
-        return { changes, summary: summaryOf(changes), plan, planHash: planFileHash(plan), unknowns: [] };
+        const policies = await fakeReport(request, resources, (name) => urn(request, name));
+        return { changes, summary: summaryOf(changes), plan, planHash: planFileHash(plan), unknowns: [], policies };
       }),
     apply: (request) => guarded(request, () => apply(request)),
     previewDestroy: (request) =>
@@ -286,6 +288,7 @@ export function createFakeEngine(): FakeEngine {
     if (found.length > 0) throw stalled('PlanStale', found.join('; '));
     await fake.hooks.apply?.(request.signal);
     const { resources, failsAfter } = await readProgram(request);
+    stopAtViolations(request, await fakeReport(request, resources, (name) => urn(request, name)));
     const plan: { resourcePlans: Resources } = JSON.parse(request.plan.toString());
     if (canonicalJson(plan.resourcePlans) !== canonicalJson(resources)) throw transient('PlanStale', 'violates plan');
     const state = fake.state.get(key(request)) ?? {};

@@ -19,8 +19,10 @@ export interface WalkedRoute {
 
 const BODIES: Partial<Record<RouteId, (names: RouteNames) => unknown>> = {
   'stacks.unlock': () => ({ confirmDead: true }),
+  'stacks.exec': () => ({ command: ['stack', 'export'], reason: 'to look' }),
   'runs.approve': ({ planDigest }) => ({ planDigest }),
   'runs.discard': ({ planDigest }) => ({ planDigest }),
+  'runs.override': ({ planDigest }) => ({ planDigest, comment: 'agreed with security' }),
   'pending.answer': ({ urn }) => ({ urn, answer: 'clear' }),
   'tokens.create': () => ({ name: 'intruder', role: 'admin' }),
   apply: ({ tenant }) => ({
