@@ -1,13 +1,12 @@
-import { createPrivateKey, generateKeyPair, sign, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPair, sign, type KeyObject } from 'node:crypto';
 import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { JWK } from 'jose';
 import { ConfigError } from '#core/config.ts';
-import { publicJwk, type KeyRing } from './key-ring.ts';
+import { MODULUS_BITS, publicJwk, type KeyRing } from './key-ring.ts';
 import { keyStates, needsSuccessor, type KeyAge } from './key-states.ts';
 
-const MODULUS_BITS = 2048;
 /** `<milliseconds since 1970 of its making>.pem`: the age has to survive a copy of the folder. */
 const FILE = /^(\d{13})\.pem$/;
 /** How long what was read is believed; a key made by another process of the service is announced for hours anyway. */
@@ -40,7 +39,7 @@ async function readKey(dir: string, name: string): Promise<FolderKey> {
   }
   if (key.asymmetricKeyType !== 'rsa' || (key.asymmetricKeyDetails?.modulusLength ?? 0) < MODULUS_BITS)
     throw new ConfigError(`${file} is no RSA key of ${MODULUS_BITS} bits or more, which clouds ask for; remove it`);
-  const jwk = await publicJwk(key);
+  const jwk = await publicJwk(createPublicKey(key));
   return { file, key, jwk, kid: jwk.kid, createdAt: Number(FILE.exec(name)?.[1]) };
 }
 

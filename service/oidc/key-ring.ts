@@ -1,8 +1,11 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { calculateJwkThumbprint, type JWK } from 'jose';
 
 /** The algorithm every cloud takes: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518, 3.3). */
 export const ALGORITHM = 'RS256';
+
+/** The least that clouds take. */
+export const MODULUS_BITS = 2048;
 
 /** A key that signs tokens; its private half never leaves it. */
 export interface SigningKey {
@@ -19,8 +22,8 @@ export interface KeyRing {
   published(now: number): Promise<JWK[]>;
 }
 
-/** The public half of a key as it is published, with its RFC 7638 thumbprint as `kid`. */
+/** A public key as it is published, with its RFC 7638 thumbprint as `kid`. */
 export async function publicJwk(key: KeyObject): Promise<JWK & { kid: string }> {
-  const { kty = '', n = '', e = '' } = createPublicKey(key).export({ format: 'jwk' });
+  const { kty = '', n = '', e = '' } = key.export({ format: 'jwk' });
   return { kty, n, e, use: 'sig', alg: ALGORITHM, kid: await calculateJwkThumbprint({ kty, n, e }) };
 }

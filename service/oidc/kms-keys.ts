@@ -1,9 +1,9 @@
-import { createHash, createPublicKey } from 'node:crypto';
+import { createPublicKey } from 'node:crypto';
 import type { KMSClient } from '@aws-sdk/client-kms';
 import { ConfigError } from '#core/config.ts';
 import { unlessAborted } from '#core/unless-aborted.ts';
 import { saidBy } from '#core/oci/identity/ask.ts';
-import { publicJwk, type KeyRing, type SigningKey } from './key-ring.ts';
+import { MODULUS_BITS, publicJwk, type KeyRing, type SigningKey } from './key-ring.ts';
 
 const LIMIT_MS = 10_000;
 const WHAT = 'awskms://<key id, ARN or alias>?region=<region>[&signsFrom=<time>][&endpoint=<url>]';
@@ -50,22 +50,23 @@ async function openKey(ref: KmsRef): Promise<KmsKey> {
   const answer = await unlessAborted(asked, signal).catch((error: unknown) => {
     throw new ConfigError(`PLUMBLINE_OIDC_KEYS: AWS KMS does not give the public key of ${ref.id} (${saidBy(error)})`);
   });
-  const isRsa = answer.KeyUsage === 'SIGN_VERIFY' && answer.KeySpec?.startsWith('RSA_') === true;
-  if (!isRsa || answer.PublicKey === undefined)
+  const key = createPublicKey({ key: Buffer.from(answer.PublicKey ?? []), format: 'der', type: 'spki' });
+  const isRsa = key.asymmetricKeyType === 'rsa' && (key.asymmetricKeyDetails?.modulusLength ?? 0) >= MODULUS_BITS;
+  if (answer.KeyUsage !== 'SIGN_VERIFY' || !isRsa)
     throw new ConfigError(
-      `PLUMBLINE_OIDC_KEYS: ${ref.id} is a key of ${answer.KeySpec} for ${answer.KeyUsage}; make one of RSA_2048 for SIGN_VERIFY`,
+      `PLUMBLINE_OIDC_KEYS: ${ref.id} is a key of ${key.asymmetricKeyType} for ${answer.KeyUsage}; make one of RSA_2048 or more for SIGN_VERIFY`,
     );
-  const jwk = await publicJwk(createPublicKey({ key: Buffer.from(answer.PublicKey), format: 'der', type: 'spki' }));
+  const jwk = await publicJwk(key);
   return {
     kid: jwk.kid,
     jwk,
     signsFrom: ref.signsFrom,
     async sign(data, stop) {
-      const Message = createHash('sha256').update(data).digest();
       const command = new SignCommand({
         KeyId: ref.id,
-        Message,
-        MessageType: 'DIGEST',
+        // KMS hashes up to 4,096 bytes itself; the claims of a token, with the longest names, come to a third of that.
+        Message: data,
+        MessageType: 'RAW',
         SigningAlgorithm: 'RSASSA_PKCS1_V1_5_SHA_256',
       });
       const limited = AbortSignal.any([stop, AbortSignal.timeout(LIMIT_MS)]);
