@@ -64,9 +64,9 @@ describe.each(ISOLATIONS)('an engine process with isolation %s', { timeout: 30_0
     expect(stdout).toBe('A=b\n');
   });
 
-  it('that prints a megabyte keeps its head and its end', async () => {
+  it('that prints 100 MB keeps its head and its end', async () => {
     const pieces: string[] = [];
-    const script = 'echo first; head -c 1000000 /dev/zero | tr "\\0" x; echo last';
+    const script = 'echo first; head -c 100000000 /dev/zero | tr "\\0" x; echo last';
     const result = await run(script, { isolation, maxOutputBytes: 10_000, onOutput: (text) => pieces.push(text) });
     expect(result).toMatchObject({
       truncated: true,
@@ -307,13 +307,6 @@ describe.skipIf(process.platform !== 'linux')('a program in the sandbox', { time
         ];
       }),
     ),
-    'see other processes': 'test $(ls -d /proc/[0-9]* | wc -l) -gt 8',
-    // The engine's two keep programs from looking into it, and mean nothing in a user namespace (host/privilege.ts).
-    'have a capability but its guards': 'grep Cap /proc/self/status | grep -vE "000000(00|18)00000000"',
-    'have the engine look into its guardian': 'cat /proc/1/maps',
-    'read the environment of the engine as a program of it': `setpriv --inh-caps=-all -- sh -c 'cat /proc/$PPID/environ'`,
-    'read the memory or the folders of the engine as a program of it': `setpriv --inh-caps=-all -- sh -c 'cat /proc/$PPID/maps || readlink /proc/$PPID/fd/1 || ls /proc/$PPID/cwd/ || ls /proc/$PPID/root/ || head -c 1 /proc/$PPID/mem'`,
-    'get the capability of the engine back': `setpriv --inh-caps=-all -- sh -c 'grep CapPrm /proc/self/status | grep 8'`,
     'reach the descriptors, root or memory of its guardian':
       'readlink /proc/1/fd/* || ls /proc/1/root/ || head -c 1 /proc/1/mem',
   };

@@ -169,7 +169,7 @@ function passOn(
         headers: { ...endToEnd(request.headers), host: url.host, connection: 'close' },
       },
       (answer) => {
-        response.writeHead(answer.statusCode ?? 502, endToEnd(answer.headers));
+        response.writeHead(answer.statusCode ?? 502, answer.statusMessage, endToEnd(answer.headers));
         answer.on('error', reject).pipe(response).on('close', resolve);
       },
     );
