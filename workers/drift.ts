@@ -1,25 +1,23 @@
 import { DEFAULTS, type StackSpec } from '#core/domain/manifest.ts';
 import { parseDuration } from '#core/domain/duration.ts';
-import { asReconcileError, stalled, transient, type ReconcileError } from '#core/domain/errors.ts';
-import { suspectsCredentials } from '#core/domain/drift.ts';
+import { asReconcileError, type ReconcileError } from '#core/domain/errors.ts';
+import { counting, driftMessage } from '#core/domain/drift-report.ts';
 import type { Reason } from '#core/domain/reason.ts';
-import { saySigners } from '#core/domain/verification.ts';
-import type { DriftItem, DriftResult } from '#core/engine/port.ts';
 import { replaceDrift } from '#core/store/drift.ts';
 import { recordEvent } from '#core/store/events.ts';
 import { getRunById, liveDriftRun, liveRun, type NewRun, type RunRow } from '#core/store/runs.ts';
 import { databaseNow } from '#core/store/clock.ts';
 import { getStackById, lockStack, patchStack, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
+import { judge, look, type Seen } from './drift-look.ts';
 import { isBusy, takeLease, type HeldLease } from './lease.ts';
 import { record, recordNewRun } from './record.ts';
 import { drifted, healIfWanted } from './heal.ts';
-import { gatherInputs } from './steps/request.ts';
-import { requireTrust } from './steps/verify.ts';
-import { fetchProgram, withWorkspace } from './steps/workspace.ts';
 
 /** Looked at again soon when a real run is in the way. */
 const YIELD_MS = 5_000;
+
+const MAX_EVENT_ITEMS = 100;
 
 function nextDrift(spec: StackSpec, now: Date): Date {
   return new Date(now.getTime() + parseDuration(spec.drift?.interval ?? DEFAULTS.driftInterval));
@@ -40,82 +38,39 @@ function newCheck(stack: StackRow, applied: RunRow): NewRun {
   };
 }
 
-/** Compares the live world and the program with the state; the result is void if the state moved meanwhile. */
-async function look(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<DriftResult> {
-  const verified = await requireTrust(deps, stack, run, lease.signal);
-  const signed = saySigners(verified);
-  await record(deps, lease, { run: { id: run.id, from: 'verifying', to: 'fetching', patch: { signed } } });
-  const artifact = await fetchProgram(deps, stack, run, lease.signal);
-  return await withWorkspace(deps, run, artifact, lease.signal, async (scene) => {
-    await record(deps, lease, { run: { id: run.id, from: 'fetching', to: 'planning' } });
-    const { request } = await gatherInputs(deps, lease, { stack, run, ...scene, phase: 'plan' });
-    const before = await deps.engine.checkpoint(request);
-    if (before.hash === 'absent')
-      throw stalled('StateRegressed', `the state of ${stack.name} is gone; restore it from a backup`);
-    const result = await deps.engine.drift(request);
-    const after = await deps.engine.checkpoint(request);
-    if (after.hash !== before.hash)
-      throw transient('DriftDiscarded', 'the state moved during the drift check; it is made again');
-    return result;
-  });
-}
-
-function listing(items: readonly DriftItem[]): string {
-  const names = [
-    ...new Set(
-      items.map((item) => `${item.urn.split('::').at(-1)}${item.path === '' ? ` (${item.kind})` : `.${item.path}`}`),
-    ),
-  ];
-  const shown = names.slice(0, 5).join(', ');
-  return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown;
-}
-
-async function finish(deps: WorkerDeps, lease: HeldLease, run: RunRow, result: DriftResult): Promise<void> {
+async function finish(deps: WorkerDeps, lease: HeldLease, run: RunRow, seen: Seen): Promise<void> {
   const stack = await getStackById(deps.db, lease.stackId);
   if (stack === undefined) return;
-  if (suspectsCredentials(result)) {
-    throw stalled(
-      'CredentialsSuspect',
-      `more than a fifth of ${result.resources} resources seem missing: check the plan credentials, account and region before anything is believed`,
-    );
-  }
   const now = await databaseNow(deps.db);
-  const found = result.items.length;
-  const message =
-    found === 0
-      ? 'the live world agrees with the last applied state'
-      : `${found} differences: ${listing(result.items)}`;
-  const reason: Reason = found === 0 ? 'NotDrifted' : 'Drifted';
-  const event = {
-    type: found === 0 ? 'DriftGone' : 'DriftDetected',
-    reason,
-    severity: found === 0 ? ('info' as const) : ('warning' as const),
-    message,
-    data: { run: run.number, digest: run.digest, items: result.items.slice(0, 100) },
-  };
+  const found = await judge(deps, stack, seen, now);
+  const counts = counting(found);
+  const isDrifted = counts.length > 0;
+  const unseen = seen.unseen === undefined ? '' : `; the live world was not looked at: ${seen.unseen}`;
+  const message = deps.scrubber.scrub(`${driftMessage(found, seen.noise)}${unseen}`);
+  const reason: Reason = isDrifted ? 'Drifted' : 'NotDrifted';
+  const summary = { drifted: counts.length, ignored: found.length - counts.length, noise: seen.noise };
   await record(deps, lease, {
-    run: {
-      id: run.id,
-      from: 'planning',
-      to: 'planned',
-      patch: { message, summary: JSON.stringify({ drifted: found }) },
-    },
-    stack: { next_drift_at: nextDrift(run.spec, now) },
-    conditions: (fresh) => drifted(fresh, stack.generation, found === 0 ? 'False' : 'True', reason, message, now),
+    run: { id: run.id, from: 'planning', to: 'planned', patch: { message, summary: JSON.stringify(summary) } },
+    stack: { next_drift_at: nextDrift(stack.spec, now) },
+    conditions: (fresh) => drifted(fresh, stack.generation, isDrifted ? 'True' : 'False', reason, message, now),
     also: async (trx) => {
-      const change = await replaceDrift(trx, { tenant: stack.tenant, stackId: stack.id, items: result.items });
+      const change = await replaceDrift(trx, { tenant: stack.tenant, stackId: stack.id, items: found });
       // Said once when it appears and once when it is gone, not at every check.
-      if (change.added > 0 || (found === 0 && change.gone > 0))
-        await recordEvent(trx, {
-          tenant: stack.tenant,
-          stackId: stack.id,
-          runId: run.id,
-          actor: 'plumbline',
-          ...event,
-        });
+      if (change.added === 0 && (isDrifted || change.gone === 0)) return;
+      await recordEvent(trx, {
+        tenant: stack.tenant,
+        stackId: stack.id,
+        runId: run.id,
+        actor: 'plumbline',
+        type: isDrifted ? 'DriftDetected' : 'DriftGone',
+        reason,
+        severity: isDrifted ? 'warning' : 'info',
+        message,
+        data: { run: run.number, digest: run.digest, items: counts.slice(0, MAX_EVENT_ITEMS) },
+      });
     },
   });
-  await healIfWanted(deps, stack, result.items, now);
+  await healIfWanted(deps, stack, found, now);
 }
 
 async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: ReconcileError): Promise<void> {
@@ -123,7 +78,7 @@ async function fail(deps: WorkerDeps, lease: HeldLease, runId: string, error: Re
   if (stack === undefined || run === undefined) return;
   const now = await databaseNow(deps.db);
   const message = deps.scrubber.scrub(error.message);
-  const again = error.reason === 'DriftDiscarded' ? new Date(now.getTime() + YIELD_MS) : nextDrift(run.spec, now);
+  const again = error.reason === 'DriftDiscarded' ? new Date(now.getTime() + YIELD_MS) : nextDrift(stack.spec, now);
   const known = stack.conditions.some((condition) => condition.type === 'Drifted' && condition.message === message);
   await record(deps, lease, {
     run: { id: run.id, from: run.state, to: 'errored', patch: { reason: error.reason, message } },

@@ -5,7 +5,7 @@ import { digestOf } from '#core/domain/plan.ts';
 import { asReason } from '#core/domain/reason.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import { stillStands } from '#core/domain/verification.ts';
-import { listDrift } from '#core/store/drift.ts';
+import { healTargets, listDrift } from '#core/store/drift.ts';
 import { getRevision } from '#core/store/revisions.ts';
 import { lastDesiredRun, lastRun, liveRun } from '#core/store/runs.ts';
 import type { Schema } from '#core/store/schema.ts';
@@ -75,7 +75,8 @@ export async function loadSnapshot(db: Kysely<Schema>, stackId: string) {
     destroyRequestedBy: stack.destroy_requested_by,
     lastDestroy: newest?.operation === 'destroy' ? newest.state : undefined,
     healRequestedBy: stack.heal_requested_by,
-    healTargets: [...new Set(drift.filter((item) => item.kind === 'changed').map((item) => item.urn))],
+    healTargets: healTargets(drift, now),
+    acceptsMissing: stack.accept_missing !== null,
     pending: { open: pending.length, answered: pending.filter((item) => answered.has(item.urn)).length },
   };
   return { stack, snapshot };

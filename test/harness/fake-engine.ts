@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stalled, transient } from '#core/domain/errors.ts';
 import { canonicalJson, digestOf, type ResourceChange } from '#core/domain/plan.ts';
+import { pendingChanges } from '#core/engine/drift.ts';
 import { planFileHash } from '#core/engine/plan-file.ts';
 import type {
   ApplyRequest,
@@ -214,7 +215,10 @@ export function createFakeEngine(): FakeEngine {
         fake.calls.drift += 1;
         await fake.hooks.drift?.();
         const state = fake.state.get(key(request)) ?? {};
-        return { items: driftItems(request, state), resources: Object.keys(state).length };
+        const { resources } = await readProgram(request);
+        const planned = changesBetween(request, state, resources).filter((change) => change.op !== 'same');
+        const items = [...driftItems(request, state), ...pendingChanges(planned)];
+        return { items, resources: Object.keys(state).length };
       }),
     refresh: (request, answers) =>
       guarded(request, async () => {

@@ -146,7 +146,7 @@ it('after three heals of the same property it stops and says once that something
   plumbline.engine.only().world['web'] = { size: 14 };
   await plumbline.driftCheck('shop');
   expect(await plumbline.untilCondition('shop', 'Drifted', 'HealLoop')).toMatchObject({
-    message: expect.stringContaining('web.size'),
+    message: expect.stringMatching(/^web\.size was healed 3 times .* sets it to 11, 12, 13, 14, each heal to 1 /),
   });
   await plumbline.driftCheck('shop');
   await plumbline.untilCondition('shop', 'Drifted', 'HealLoop');

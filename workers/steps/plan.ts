@@ -100,9 +100,10 @@ const EVENTS: Record<PlanEnd, Pick<EventInput, 'type' | 'reason' | 'severity'>> 
 };
 
 /** A mandatory policy stops a plan whoever would have to approve it, also one that changes nothing. */
-function endOfPlanning(policies: PolicyReport, changed: number, needs: readonly string[]): PlanEnd {
+function endOfPlanning(policies: PolicyReport, changed: number, adopts: boolean, needs: readonly string[]): PlanEnd {
   if (mandatoryViolations(policies).length > 0) return 'policy_failed';
-  if (changed === 0) return 'planned';
+  // Taking over what somebody else made is a person's decision, also where nothing would change.
+  if (changed === 0 && !adopts) return 'planned';
   return needs.length > 0 ? 'awaiting_approval' : 'approved';
 }
 
@@ -129,7 +130,8 @@ async function finishPlan(
   const digest = planDigest(bound);
   const policy = approvalPolicy(run.spec);
   const changed = changedCount(preview.changes);
-  const to = endOfPlanning(policies, changed, needs);
+  const adopts = stack.checkpoint === null && bound.checkpoint !== 'absent' && run.operation !== 'destroy';
+  const to = endOfPlanning(policies, changed, adopts, needs);
   const text = sayPlan(preview, to, digest);
   const gone =
     to === 'planned' && run.operation === 'destroy'

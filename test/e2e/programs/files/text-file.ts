@@ -23,6 +23,8 @@ const provider: pulumi.dynamic.ResourceProvider<Inputs, Inputs & { size: number 
     const path = `${process.env['FILES_DIR']}/${id}`;
     if (!existsSync(path)) return {};
     const text = readFileSync(path, 'utf8');
+    if (text === 'nobody may read this') throw new Error(`access to ${id} is denied`);
+    if (text === 'this never answers') await new Promise((resolve) => setTimeout(resolve, 3_600_000));
     return { id, props: { ...props, name: id, text, size: text.length } };
   },
   async update(id, _olds, news) {
