@@ -30,6 +30,16 @@ export async function ensureInstallation(db: Queryable, engineVersion?: string):
   });
 }
 
+/**
+ * Eight characters that tell this installation's runs from another's on the same state backend: numbers of runs repeat, and a
+ * lock is removed by the name of the run that left it.
+ */
+export async function installationMark(db: Queryable): Promise<string> {
+  const find = () => db.selectFrom('installation').select('id').executeTakeFirst();
+  const found = await find();
+  return (found ?? (await ensureInstallation(db))).id.slice(0, 8);
+}
+
 function refuseMismatch(installed: string, ours: string, othersAlive: number): void {
   const here = `this worker has Pulumi engine ${ours}, the installation runs ${installed}`;
   if (semver.valid(installed) === null || semver.valid(ours) === null || semver.lt(ours, installed)) {

@@ -6,7 +6,7 @@ import { open } from '#core/secrets.ts';
 import { openCreates } from '#core/store/open-creates.ts';
 import { getPlan } from '#core/store/plans.ts';
 import type { CompleteAnswer } from '#core/store/schema.ts';
-import { recentRunIds, type RunRow } from '#core/store/runs.ts';
+import type { RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
@@ -27,7 +27,7 @@ const FOREIGN_LOCK_RETRY_MS = 30_000;
  * @throws waiting(StateLocked) naming a holder that is not ours.
  */
 export async function clearOwnLocks(deps: WorkerDeps, stack: StackRow, request: EngineRequest): Promise<void> {
-  const holder = await deps.engine.releaseOwnLock(request, await recentRunIds(deps.db, stack.id));
+  const holder = await deps.engine.releaseOwnLock(request, [...(request.deadRunIds ?? []), request.runId]);
   if (holder === undefined) return;
   throw waiting(
     'StateLocked',

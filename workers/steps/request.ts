@@ -7,6 +7,7 @@ import { canonicalJson } from '#core/domain/plan.ts';
 import { checkEnvironmentNames } from '#core/engine/environment.ts';
 import type { ConfigValue, EngineRequest } from '#core/engine/port.ts';
 import { hmacValue } from '#core/secrets.ts';
+import { installationMark } from '#core/store/installation.ts';
 import { recentRunIds, type RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import { tenantHmacKey } from '#core/store/tenants.ts';
@@ -62,9 +63,10 @@ export async function gatherInputs(
     await mkdir(fileURLToPath(identity.backend), { recursive: true, mode: 0o700 });
   const timeout =
     phase === 'plan' ? (spec.timeouts?.plan ?? DEFAULTS.planTimeout) : (spec.timeouts?.apply ?? DEFAULTS.applyTimeout);
+  const mark = await installationMark(deps.db);
   const request: EngineRequest = {
     tenant: stack.tenant,
-    runId: run.id,
+    runId: `${mark}-${run.id}`,
     runDir: workspace.runDir,
     programDir: workspace.programDir,
     readOnlyDirs: [...workspace.readOnlyDirs, ...credentials.readOnlyDirs],
@@ -75,17 +77,18 @@ export async function gatherInputs(
     config,
     environment,
     targets: run.targets,
-    deadRunIds: (await recentRunIds(deps.db, stack.id)).filter((id) => id !== run.id),
+    deadRunIds: (await recentRunIds(deps.db, stack.id)).filter((id) => id !== run.id).map((id) => `${mark}-${id}`),
     ...(await confineRun(deps, run, identity.backend)),
     timeoutMs: parseDuration(timeout),
     signal: lease.signal,
     guard: lease.guard(run.id),
     onOutput: at.onOutput,
   };
+  const { environments = [] } = spec.pulumi;
   const secrets = await stackSecrets({ deps, stack, spec, request, key });
   return {
-    request: { ...request, settings: secrets.settings, passphrase: secrets.passphrase },
-    settings: secrets.bound,
+    request: { ...request, settings: { ...secrets.settings, environments }, passphrase: secrets.passphrase },
+    settings: environments.length === 0 ? secrets.bound : `${secrets.bound} environments ${environments.join(', ')}`,
     config: mapValues(config, (item) => (item.secret ? hmacValue(key, String(item.value)) : canonicalJson(item.value))),
     environment: mapValues(spec.pulumi.environment ?? {}, (value) => hmacValue(key, value)),
     credentials: credentials.bound,
