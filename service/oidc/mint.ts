@@ -8,6 +8,7 @@ import {
   type SealedToken,
   type SignedTokenRequest,
 } from '#core/identity/token-request.ts';
+import { saidBy } from '#core/oci/identity/ask.ts';
 import { databaseNow } from '#core/store/clock.ts';
 import { recordEvent } from '#core/store/events.ts';
 import { leasedRun, mintedFor, noteToken, type LeasedRun } from '#core/store/identity-tokens.ts';
@@ -122,7 +123,13 @@ export async function mintToken(deps: RouteDeps, signed: SignedTokenRequest): Pr
     throw new Problem('unauthenticated', 'the request is not signed with the master key of this installation');
   const { claims, now } = await deps.db.transaction().execute((trx) => decide(trx, issuer, signed));
   // Not inside: a slow KMS must not keep the worker from renewing its lease.
-  const token = await issuer.issue(claims, now.getTime(), AbortSignal.timeout(SIGN_MS));
+  const token = await issuer.issue(claims, now.getTime(), AbortSignal.timeout(SIGN_MS)).catch((error: unknown) => {
+    deps.logger.error({ err: error, reason: 'IdentityFailed' }, 'an identity token was not signed');
+    throw new Problem(
+      'unavailable',
+      `the keys of identity tokens do not sign (${saidBy(error)}); see PLUMBLINE_OIDC_KEYS`,
+    );
+  });
   deps.scrubber.register(token);
   return {
     token: sealToken(deps.masterKey, signed.request.nonce, token),

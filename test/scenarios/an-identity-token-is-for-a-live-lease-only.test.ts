@@ -1,6 +1,7 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createRemoteJWKSet, jwtVerify } from 'jose';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CredentialSource } from '#core/domain/manifest.ts';
@@ -12,6 +13,7 @@ import {
   type TokenRequest,
 } from '#core/identity/token-request.ts';
 import { databaseNow } from '#core/store/clock.ts';
+import { keepToken } from '../../workers/steps/token-file.ts';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
 
 const PUBLIC_URL = 'https://plumb.example.com';
@@ -233,6 +235,29 @@ describe('a request for a token', () => {
         .where('stack_id', '=', wish.stackId)
         .execute();
       expect(await post(signTokenRequest(key(), wish, await now()))).toBe(409);
+    });
+  });
+
+  it('is made again while the run goes on, and no more when it has ended', async () => {
+    await duringPlan(async ({ phase, runId, workerId, ...lease }) => {
+      const dir = await mkdtemp(join(plumbline.deps.config.dataDir, 'renewed-'));
+      const [ending, held] = [new AbortController(), new AbortController()];
+      const workspace = { identityDir: dir, ended: ending.signal };
+      const deps = { ...plumbline.deps, identity: { ...plumbline.deps.identity, id: workerId } };
+      const file = await keepToken(deps, { lease: { ...lease, signal: held.signal }, runId, phase, workspace }, 200);
+      const first = await readFile(file, 'utf8');
+      const fresh = await plumbline.until('another token', async () => {
+        const text = await readFile(file, 'utf8');
+        return text === first ? undefined : text;
+      });
+      expect((await verifyAsCloud(fresh)).jti).not.toBe((await verifyAsCloud(first)).jti);
+      ending.abort();
+      const minted = async () =>
+        (await plumbline.database.db.selectFrom('identity_tokens').select('jti').execute()).length;
+      await delay(300);
+      const before = await minted();
+      await delay(600);
+      expect(await minted()).toBe(before);
     });
   });
 

@@ -17,10 +17,10 @@ const RETRY_MS = 15_000;
 
 /** The run a token is for, and how it is held. */
 export interface TokenScene {
-  lease: HeldLease;
+  lease: Pick<HeldLease, 'stackId' | 'lane' | 'fence' | 'signal'>;
   runId: string;
   phase: Phase;
-  workspace: Workspace;
+  workspace: Pick<Workspace, 'identityDir' | 'ended'>;
 }
 
 /** Where the worker asks for tokens: the address the service listens on, unless a setting says otherwise. */
@@ -59,14 +59,14 @@ async function writeToken(deps: WorkerDeps, scene: TokenScene, file: string, sig
   await replaceFile(file, token);
 }
 
-async function keepFresh(deps: WorkerDeps, scene: TokenScene, file: string): Promise<void> {
+async function keepFresh(deps: WorkerDeps, scene: TokenScene, file: string, refreshMs: number): Promise<void> {
   const { ended } = scene.workspace;
-  let waitMs = REFRESH_MS;
+  let waitMs = refreshMs;
   while (!ended.aborted) {
     await delay(waitMs, undefined, { signal: ended, ref: false });
     try {
       await writeToken(deps, scene, file, ended);
-      waitMs = REFRESH_MS;
+      waitMs = refreshMs;
     } catch (error) {
       if (ended.aborted) return;
       deps.logger.warn({ err: error, run: scene.runId, reason: 'IdentityFailed' }, 'an identity token was not renewed');
@@ -80,12 +80,12 @@ async function keepFresh(deps: WorkerDeps, scene: TokenScene, file: string): Pro
  * path.
  * @throws ReconcileError IdentityFailed; or the reason of the lease's signal
  */
-export async function keepToken(deps: WorkerDeps, scene: TokenScene): Promise<string> {
+export async function keepToken(deps: WorkerDeps, scene: TokenScene, refreshMs = REFRESH_MS): Promise<string> {
   const { workspace, lease } = scene;
   await mkdir(workspace.identityDir, { recursive: true, mode: 0o700 });
   const file = join(workspace.identityDir, 'token');
   await writeToken(deps, scene, file, AbortSignal.any([lease.signal, workspace.ended]));
   // It ends with the workspace; what it throws then is that end.
-  keepFresh(deps, scene, file).catch(() => undefined);
+  keepFresh(deps, scene, file, refreshMs).catch(() => undefined);
   return file;
 }
