@@ -9,6 +9,8 @@ export interface PackedProject {
   name: string;
   runtime: string;
   description: string | undefined;
+  /** What says so: Pulumi.yaml, or PulumiPolicy.yaml of a policy pack. */
+  file: string;
 }
 
 const MAX_PROJECT_BYTES = 1024 * 1024;
@@ -53,5 +55,5 @@ export async function readPackedProject(dir: string): Promise<PackedProject> {
     throw stalled('ProgramInvalid', `${file} names no runtime, such as nodejs or yaml`);
   }
   const said = typeof description === 'string' ? description.slice(0, MAX_DESCRIPTION) : undefined;
-  return { name, runtime: runtimeName, description: said };
+  return { name, runtime: runtimeName, description: said, file: basename(file) };
 }

@@ -114,8 +114,11 @@ export async function packProgram(options: PackOptions, scratch: string, signal:
   const { dir, parts = [] } = options;
   const project = await readPackedProject(dir);
   const files = await listProgram(dir);
-  if (!files.some(({ path }) => path === 'Pulumi.yaml')) {
-    throw stalled('ProgramInvalid', `${IGNORE_FILE} of ${dir} leaves Pulumi.yaml out; name it there with a leading !`);
+  if (!files.some(({ path }) => path === project.file)) {
+    throw stalled(
+      'ProgramInvalid',
+      `${IGNORE_FILE} of ${dir} leaves ${project.file} out; name it there with a leading !`,
+    );
   }
   const annotations = { [TITLE]: TITLES.program };
   const program = { dir, files, mediaType: PROGRAM_LAYER, annotations, level: LEVEL.program };
