@@ -39,8 +39,14 @@ export interface EngineFixture {
   close(): Promise<void>;
 }
 
-/** @param engineDir another folder with a pulumi, for tests of a broken one. */
-export async function openEngineFixture(engineDir?: string): Promise<EngineFixture> {
+/**
+ * @param engineDir another folder with a pulumi, for tests of a broken one.
+ * @param more limits of the engine
+ */
+export async function openEngineFixture(
+  engineDir?: string,
+  more: { secretsProviderMs?: number } = {},
+): Promise<EngineFixture> {
   const dir = await mkdtemp(join(tmpdir(), 'engine-'));
   const stateDir = join(dir, 'state');
   // Below the state, because a run may write to nothing else that stays.
@@ -55,6 +61,7 @@ export async function openEngineFixture(engineDir?: string): Promise<EngineFixtu
     maxOutputBytes: 64 * 1024,
     scrubber: createScrubber(),
     ownEnvironment: {},
+    ...more,
   });
   const encryptionSalt = await newEncryptionSalt(PASSPHRASE);
   let runs = 0;
