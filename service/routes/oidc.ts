@@ -53,7 +53,14 @@ export function oidcRoutes(app: App, deps: RouteDeps): void {
     {
       config: { route: 'identity.token' },
       bodyLimit: BODY_LIMIT,
-      schema: { hide: true, body: SignedTokenRequest, response: { 200: SealedToken, ...problems } },
+      schema: {
+        tags: ['service'],
+        security: [],
+        description:
+          'for workers of this installation: the request is signed, and the answer sealed, with its master key',
+        body: SignedTokenRequest,
+        response: { 200: SealedToken, ...problems },
+      },
     },
     async (request) => await mintToken(deps, request.body),
   );
