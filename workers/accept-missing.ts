@@ -1,7 +1,6 @@
 import { otherPlace } from '#core/domain/drift-principal.ts';
 import type { Checkpoint } from '#core/engine/port.ts';
 import { sql } from 'kysely';
-import { openCreates } from '#core/store/open-creates.ts';
 import { getRunById, type RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
@@ -41,7 +40,7 @@ async function carryOut(deps: WorkerDeps, lease: HeldLease, stack: StackRow, { r
   await record(deps, lease, {
     outcome: { type: 'progress', reason: 'Progressing', message: event.message },
     stack: {
-      ...leftBehind(after, await openCreates(deps.db, stack.id)),
+      ...checkpointPatch(after),
       accept_missing: null,
       attempted_key: null,
       drift_requested_seq: sql<number>`drift_requested_seq + 1`,
