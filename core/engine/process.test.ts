@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -264,6 +265,80 @@ describe.skipIf(process.platform !== 'linux')('an engine process in namespaces',
 
   it('that cannot be found in the sandbox is a clear error', async () => {
     await expect(run('', { command: '/nowhere/pulumi' })).rejects.toThrow(/could not be started: .*\/nowhere\/pulumi/);
+  });
+});
+
+describe.skipIf(process.platform !== 'linux')('a run in a network of its own', { timeout: 30_000 }, () => {
+  /** Stands for the worker's proxy: says yes to `open.example`, and what it was asked. */
+  async function startProxy() {
+    const path = join(runDir, `proxy-${Math.floor(Math.random() * 1e6)}`);
+    const asked: string[] = [];
+    const server = createServer((socket) => {
+      socket
+        .on('error', () => undefined)
+        .once('data', (bytes) => {
+          const [line = ''] = String(bytes).split('\r\n');
+          asked.push(line);
+          socket.end(
+            line.includes('open.example') ? 'HTTP/1.1 200 yes\r\n\r\nthe answer\n' : 'HTTP/1.1 403 no\r\n\r\n',
+          );
+        });
+    });
+    await new Promise<void>((resolve) => server.listen(path, resolve));
+    const direct = [
+      { host: 'open.example', port: 5432, address: '127.77.0.1' },
+      { host: '10.1.2.3', port: 5432, address: '10.1.2.3' },
+    ];
+    return {
+      asked,
+      network: { proxyPort: 3128, proxyPath: path, direct, metadata: true },
+      close: () => server.close(),
+    };
+  }
+  const read = (host: string, port: number) =>
+    `{ exec 3<>/dev/tcp/${host}/${port} && printf 'GET x HTTP/1.1\r\n\r\n' >&3 && cat <&3; } 2>/dev/null`;
+
+  it('has a loopback of its own and no way out but the proxy, direct hosts by their names, and metadata where granted', async () => {
+    const proxy = await startProxy();
+    const outside = createServer((socket) => socket.end('the worker'));
+    await new Promise<void>((resolve) => outside.listen(0, '127.0.0.1', resolve));
+    const address = outside.address();
+    const port = typeof address === 'object' && address !== null ? address.port : 0;
+    const attempts = [
+      read('127.0.0.1', port),
+      read('93.184.216.34', 443),
+      read('open.example', 5432),
+      read('10.1.2.3', 5432),
+      read('metadata.google.internal', 80),
+      read('169.254.170.2', 80),
+      read('127.0.0.1', 3128),
+    ];
+    const script = attempts.map((attempt, index) => `echo "${index}: $(${attempt})"`).join('\n');
+    const { stdout } = await run(script, { network: proxy.network });
+    outside.close();
+    proxy.close();
+    const lines = stdout
+      .replaceAll('\r', '')
+      .split(/\n(?=\d: )/)
+      .map((line) => line.trim());
+    expect(lines).toEqual(['0:', '1:', '2: the answer', '3:', '4:', '5:', '6: HTTP/1.1 403 no']);
+    expect(proxy.asked).toEqual([
+      'CONNECT open.example:5432 HTTP/1.1',
+      'CONNECT 10.1.2.3:5432 HTTP/1.1',
+      'CONNECT 169.254.169.254:80 HTTP/1.1',
+      'CONNECT 169.254.170.2:80 HTTP/1.1',
+      'GET x HTTP/1.1',
+    ]);
+  });
+
+  it('cannot change it', async () => {
+    const proxy = await startProxy();
+    const attempts =
+      'ip link set lo down || ip addr add 192.0.2.9/32 dev lo || ip route add default dev lo || unshare --net true';
+    expect(await run(`(${attempts}) 2>/dev/null; echo $?`, { network: proxy.network })).toMatchObject({
+      stdout: expect.not.stringMatching(/^0/),
+    });
+    proxy.close();
   });
 });
 

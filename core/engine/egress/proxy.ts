@@ -2,6 +2,7 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { dial, type Resolve } from './dial.ts';
+import { joinStreams } from './join-streams.ts';
 import { EgressRefused, type EgressPolicy } from './policy.ts';
 import { listenUnix } from './unix-socket.ts';
 
@@ -70,16 +71,6 @@ function count(traffic: Traffic, limits: ProxyLimits, sockets: Duplex[]): void {
   }
 }
 
-function join(client: Duplex, upstream: Socket, idleMs: number): void {
-  const end = () => {
-    client.destroy();
-    upstream.destroy();
-  };
-  for (const side of [client, upstream]) side.on('error', end).on('close', end);
-  upstream.setTimeout(idleMs, end);
-  client.pipe(upstream).pipe(client);
-}
-
 /**
  * An HTTP proxy on a Unix socket, the only way out of a run's network namespace: CONNECT for everything with TLS or of another
  * protocol, and plain HTTP by requests in absolute form.
@@ -114,7 +105,8 @@ export async function openEgressProxy(options: EgressProxyOptions): Promise<{ cl
       client.write('HTTP/1.1 200 Connection established\r\n\r\n');
       client.unshift(head);
       count(traffic, limits, [client, upstream]);
-      join(client, upstream, limits.idleMs);
+      upstream.setTimeout(limits.idleMs, () => upstream.destroy());
+      joinStreams(client, upstream);
     } catch (error) {
       const { status, reason } = reasonOf(error);
       client.end(`HTTP/1.1 ${status} ${reason}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${reason}\n`);

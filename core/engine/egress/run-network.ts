@@ -6,6 +6,7 @@ import type { NamespaceNetwork } from '../guardian/protocol.ts';
 import type { RunNetwork } from '../port.ts';
 import { METADATA_NAMES } from './addresses.ts';
 import type { Resolve } from './dial.ts';
+import { joinStreams } from './join-streams.ts';
 import { openEgressProxy } from './proxy.ts';
 import { directTargets, parseEgress, type EgressRule } from './rules.ts';
 import { listenUnix } from './unix-socket.ts';
@@ -70,19 +71,13 @@ const EVENTS = /^tcp:\/\/127\.0\.0\.1:(\d{1,5})$/;
 function relayTo(port: () => number | undefined, sockets: Set<Socket>): Server {
   return createServer((client) => {
     const to = port();
-    if (to === undefined) return client.destroy();
+    if (to === undefined) return void client.destroy();
     const upstream = connect(to, '127.0.0.1');
     for (const socket of [client, upstream]) {
       sockets.add(socket);
-      socket
-        .on('error', () => undefined)
-        .once('close', () => {
-          sockets.delete(socket);
-          client.destroy();
-          upstream.destroy();
-        });
+      socket.once('close', () => sockets.delete(socket));
     }
-    return client.pipe(upstream).pipe(client);
+    joinStreams(client, upstream);
   });
 }
 

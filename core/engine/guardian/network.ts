@@ -1,4 +1,5 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { joinStreams, tie } from '../egress/join-streams.ts';
 import { quote } from '../sandbox.ts';
 import type { NamespaceNetwork } from './protocol.ts';
 import { runScript } from './script.ts';
@@ -67,18 +68,9 @@ export function raiseLoopback(network: NamespaceNetwork): void {
   runScript('bringing up the loopback', upScript(foreign));
 }
 
-function join(client: Socket, upstream: Socket): void {
-  for (const side of [client, upstream])
-    side
-      .on('error', () => undefined)
-      .once('close', () => {
-        client.destroy();
-        upstream.destroy();
-      });
-}
-
 /** Asks the proxy for `target`, and hands the connection on when it says yes. */
 function ask(client: Socket, upstream: Socket, target: string): void {
+  tie(client, upstream);
   client.pause();
   upstream.write(`CONNECT ${target} HTTP/1.1\r\nhost: ${target}\r\n\r\n`);
   let answer = Buffer.alloc(0);
@@ -100,8 +92,7 @@ function ask(client: Socket, upstream: Socket, target: string): void {
 function forwarder(proxyPath: string, target: string | undefined): Server {
   const server = createServer((client) => {
     const upstream = connect(proxyPath);
-    join(client, upstream);
-    if (target === undefined) client.pipe(upstream).pipe(client);
+    if (target === undefined) joinStreams(client, upstream);
     else ask(client, upstream, target);
   });
   server.maxConnections = MAX_CONNECTIONS;
