@@ -67,9 +67,14 @@ describe('resource changes', () => {
     expect(changeOf(step({ old: state(before), new: state(after) }))?.lostProtection).toBe(lost);
   });
 
-  it('shows a resource that stays the same only when it loses its protection', () => {
+  it('shows a resource that stays the same only when its protection changes', () => {
     expect(changeOf(step({ op: 'same' }))).toBeUndefined();
     expect(changeOf(step({ op: 'same', old: state({ protect: true }) }))?.lostProtection).toBe(true);
+    // Only the state holds it, so it has to be applied to count.
+    expect(changeOf(step({ op: 'same', new: state({ protect: true }) }))).toMatchObject({
+      lostProtection: false,
+      diffs: [{ path: 'protect', before: false, after: true }],
+    });
   });
 
   it('marks explicit providers and leaves out default ones, unless they change', () => {
@@ -77,8 +82,14 @@ describe('resource changes', () => {
       step({ op, type: 'pulumi:providers:aws', urn: `urn:pulumi:prod::shop::pulumi:providers:aws::${name}` });
     expect(changeOf(provider('eu', 'update'))?.isProvider).toBe(true);
     for (const op of ['create', 'delete', 'same']) expect(changeOf(provider('default_6_1_0', op))).toBeUndefined();
-    // A default provider that is updated reaches the cloud otherwise, as with another region.
-    expect(changeOf(provider('default_6_1_0', 'update'))?.isProvider).toBe(true);
+    expect(changeOf(provider('default_6_1_0', 'update'))).toBeUndefined();
+    // One whose inputs differ reaches the cloud otherwise, as with another region.
+    const moved = {
+      ...provider('default_6_1_0', 'update'),
+      old: state({ inputs: { region: 'one' } }),
+      new: state({ inputs: { region: 'two' } }),
+    };
+    expect(changeOf(moved)?.diffs).toMatchObject([{ path: 'region', before: 'one', after: 'two' }]);
     expect(changeOf(provider('default', 'replace'))?.isProvider).toBe(true);
   });
 

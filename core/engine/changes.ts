@@ -86,7 +86,9 @@ function toChange(step: StepMetadata, changed: string[]): ResourceChange {
  * its version; one that is updated or replaced reaches the cloud otherwise than before.
  */
 function isShown(step: StepMetadata): boolean {
-  if (isDefaultProvider(step) && step.op !== 'update' && !isReplacement(step.op)) return false;
+  // The engine says `update` of a default provider whose inputs are the same, too.
+  const isConfigured = step.op === 'update' && inputDiffs(step).length > 0;
+  if (isDefaultProvider(step) && !isConfigured && !isReplacement(step.op)) return false;
   return step.op !== 'same' || protectionDiffs(step).length > 0;
 }
 

@@ -29,6 +29,9 @@ const made = Object.entries(files).map(
 const [first] = made;
 if (config.getBoolean('follow') && first)
   new TextFile('follower', { name: 'follower', text: pulumi.interpolate`${first.size} characters` });
+// A resource nobody can see before the apply: it depends on what is unknown until then.
+if (behaviour === 'inside' && first)
+  first.size.apply((size) => new TextFile('inside', { name: 'inside', text: `${size}` }));
 const secret = config.getSecret('secret');
 if (secret !== undefined) new TextFile('secret', { name: 'secret', text: secret });
 
