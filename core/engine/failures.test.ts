@@ -53,7 +53,18 @@ describe('what the engine says and what it means', () => {
   });
 });
 
+const unseen = error('expected resource operations for urn:y but none were seen');
+
+it('a failed resource that keeps the engine from others is no violation of the plan', () => {
+  const events = [prelude, prelude, error('connection reset', 'urn:pulumi:s::p::t::x'), unseen];
+  expect(failed('apply', '', events)).toMatchObject({ kind: 'transient', reason: 'ApplyFailed' });
+});
+
 describe('a plan that is violated', () => {
+  it('stops midway at a resource that never came', () => {
+    expect(failed('apply', '', [prelude, prelude, unseen])).toMatchObject({ reason: 'PlanExceeded' });
+  });
+
   const violation = error('resource urn:x violates plan: properties changed: +-[text]');
 
   it('changed nothing when found in the preview phase', () => {

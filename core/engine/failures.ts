@@ -100,7 +100,16 @@ export function saysWhy(message: string): boolean {
   return text !== '' && !USELESS.test(text);
 }
 
-const VIOLATION = /[^\n]*violates plan[^\n]*|expected resource operations for [^\n]*none were seen[^\n]*/;
+const EXCEEDED = /[^\n]*violates plan[^\n]*/;
+const NOT_SEEN = /expected resource operations for [^\n]*none were seen[^\n]*/;
+
+/** What the plan did not allow. The engine also misses what it did not come to because another resource failed: that is none. */
+function violationIn(text: string, log: EventLog): string | undefined {
+  const exceeded = EXCEEDED.exec(text)?.[0];
+  if (exceeded !== undefined) return exceeded;
+  const failed = log.errors.some(({ urn, message }) => urn !== undefined && urn !== '' && saysWhy(message));
+  return failed ? undefined : NOT_SEEN.exec(text)?.[0];
+}
 
 const FAILED: Record<EngineOperation, Reason> = {
   preview: 'PreviewFailed',
@@ -139,8 +148,8 @@ function firstUseful(failure: EngineFailure): string {
 }
 
 /** A violation before the second prelude of an `up` is found while nothing has changed. */
-function violation(failure: EngineFailure, text: string): ReconcileError {
-  const line = tidy(VIOLATION.exec(text)?.[0] ?? '');
+function violation(failure: EngineFailure, found: string): ReconcileError {
+  const line = tidy(found);
   if (failure.log.phases.length < 2)
     return transient('PlanStale', `the approved plan does not hold, nothing was changed: ${line}`);
   return stalled(
@@ -154,7 +163,8 @@ export function classifyFailure(failure: EngineFailure): ReconcileError {
   const clean = (said: string) =>
     failure.scrub(said).replaceAll(new RegExp(`(?:file://)?${RegExp.escape(failure.programDir)}/`, 'g'), '');
   const text = clean(`${failure.log.errors.map((error) => error.message).join('\n')}\n${failure.text}`);
-  if (failure.operation === 'apply' && VIOLATION.test(text)) return violation(failure, text);
+  const violated = failure.operation === 'apply' ? violationIn(text, failure.log) : undefined;
+  if (violated !== undefined) return violation(failure, violated);
   const isEarly = failure.log.phases.length === 0;
   for (const { snippet, kind, reason, advice, early } of RULES) {
     if (early && !isEarly) continue;
