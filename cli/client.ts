@@ -12,9 +12,13 @@ export interface Client {
   /** All items of a list, its pages followed; at most 10,000. */
   list<S extends TSchema>(path: string, item: S): Promise<Static<S>[]>;
   text(path: string): Promise<string>;
+  /** The body as it comes; ends with an error when nothing came for a minute. */
+  stream(path: string, headers: Record<string, string>): AsyncIterable<Uint8Array>;
 }
 
 const LIMIT_MS = 30_000;
+/** The service says at least every 15 s that it is there. */
+const SILENCE_MS = 60_000;
 const MAX_BYTES = 64 * 1024 * 1024;
 const MAX_ITEMS = 10_000;
 
@@ -22,6 +26,7 @@ interface Call {
   method: 'GET' | 'POST';
   path: string;
   body?: unknown;
+  headers?: Record<string, string>;
 }
 
 /** Makes the client of the service the settings name; nothing is sent before the first call. */
@@ -38,7 +43,25 @@ export function createClient(settings: Settings): Client {
     return parseAnswer(await send(call), schema, call.path);
   }
 
+  async function* stream(path: string, headers: Record<string, string>) {
+    const silence = new AbortController();
+    const timer = setTimeout(() => silence.abort(), SILENCE_MS);
+    try {
+      const call: Call = { method: 'GET', path, headers };
+      const response = await fetchAnswer(settings.url, await settings.token(), call, silence.signal);
+      if (!response.ok) throw problemOf(response.status, await readBounded(response), settings);
+      const body: AsyncIterable<Uint8Array> | null = response.body;
+      for await (const chunk of body ?? []) {
+        timer.refresh();
+        yield chunk;
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   return {
+    stream,
     get: (path, schema) => json({ method: 'GET', path }, schema),
     post: (path, body, schema) => json({ method: 'POST', path, ...(body === undefined ? {} : { body }) }, schema),
     text: (path) => send({ method: 'GET', path }),
@@ -62,19 +85,25 @@ async function listAll<T>(
   return items;
 }
 
-async function fetchAnswer(url: string, token: string, call: Call): Promise<Response> {
+async function fetchAnswer(
+  url: string,
+  token: string,
+  call: Call,
+  signal = AbortSignal.timeout(LIMIT_MS),
+): Promise<Response> {
   try {
     return await fetch(`${url}${call.path}`, {
       method: call.method,
       headers: {
         authorization: `Bearer ${token}`,
-        accept: 'application/json, application/problem+json, text/plain',
+        accept: 'application/json, application/problem+json, text/plain, text/event-stream',
+        ...call.headers,
         ...(call.body === undefined ? {} : { 'content-type': 'application/json' }),
       },
       ...(call.body === undefined ? {} : { body: JSON.stringify(call.body) }),
       // The token is for this address and no other.
       redirect: 'error',
-      signal: AbortSignal.timeout(LIMIT_MS),
+      signal,
     });
   } catch (error) {
     throw unreachableService(url, error);

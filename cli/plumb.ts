@@ -11,6 +11,7 @@ import { getCommand } from './commands/get.ts';
 import { overrideCommand } from './commands/override.ts';
 import { pendingCommand } from './commands/pending.ts';
 import { registryCommand } from './commands/registry.ts';
+import { logsCommand } from './commands/logs.ts';
 import { runCommands } from './commands/runs.ts';
 import { signCommands } from './commands/sign.ts';
 import { stackCommands } from './commands/stacks.ts';
@@ -51,6 +52,7 @@ const COMMANDS = [
   stackCommands,
   stateRequestCommands,
   runCommands,
+  logsCommand,
   overrideCommand,
   driftCommand,
   eventsCommand,

@@ -1,3 +1,4 @@
+import { canonicalJson } from '#core/domain/plan.ts';
 import type { DriftItemView } from '#core/domain/view.ts';
 import { printable } from './printable.ts';
 import { renderValue } from './render-changes.ts';
@@ -7,14 +8,25 @@ function nameOf(urn: string): string {
   return urn.slice(urn.lastIndexOf('::') + 2);
 }
 
-function renderItem(item: DriftItemView, now: Date): string {
-  const what = item.path === '' ? '' : ` ${item.path}: ${renderValue(item.before)} → ${renderValue(item.after)}`;
-  return printable(`  ${item.kind}  ${nameOf(item.urn)} (${item.type})${what}, for ${age(item.firstSeenAt, now)}`);
+/** A list in another order is told as such: whether order means something only the reader knows. */
+function isReordered({ before, after }: DriftItemView): boolean {
+  if (!Array.isArray(before) || !Array.isArray(after) || before.length !== after.length) return false;
+  const sorted = (list: unknown[]) => JSON.stringify(list.map((item) => canonicalJson(item)).sort());
+  return sorted(before) === sorted(after);
 }
 
-/** What the live world has otherwise: the last applied value, then the one that was found. */
+function renderItem(item: DriftItemView, now: Date): string {
+  const sides = `${renderValue(item.before)} → ${renderValue(item.after)}${isReordered(item) ? ' (only reordered)' : ''}`;
+  const what = item.path === '' ? '' : ` ${item.path}: ${sides}`;
+  const ignored = item.ignoredUntil === null ? '' : `, ignored until ${item.ignoredUntil}: ${item.ignoredReason ?? ''}`;
+  return printable(
+    `  ${item.kind}  ${nameOf(item.urn)} (${item.type})${what}, for ${age(item.firstSeenAt, now)}${ignored}`,
+  );
+}
+
+/** What the live world has otherwise: the last applied value, then the one that was found. Ignored items come last. */
 export function renderDrift(items: readonly DriftItemView[], now = new Date()): string {
-  return items.length === 0
-    ? 'No drift: the live world agrees.'
-    : items.map((item) => renderItem(item, now)).join('\n');
+  if (items.length === 0) return 'No drift: the live world agrees.';
+  const sorted = [...items].sort((a, b) => Number(a.ignoredUntil !== null) - Number(b.ignoredUntil !== null));
+  return sorted.map((item) => renderItem(item, now)).join('\n');
 }

@@ -12,6 +12,7 @@ type ConditionView = Static<typeof ConditionSchema>;
 interface DriftFlags {
   check?: boolean;
   heal?: boolean;
+  acceptMissing?: string;
   exitCode?: boolean;
   timeout: string;
 }
@@ -38,12 +39,19 @@ function isChecked(run: RunView): boolean {
   return run.operation === 'drift' && run.finishedAt !== null && run.reason !== 'DriftDiscarded';
 }
 
+/** Only what a check reported can be accepted, and the service says so where it did not. */
+async function acceptMissing({ client, path, print }: Context, name: string, urn: string): Promise<void> {
+  const stack = await client.post(path`/stacks/${name}/drift/accept`, { urn }, StackView);
+  print({ stack }, () => printable(`${urn} may leave the state: ${stack.why}`));
+}
+
 async function drift(name: string, _options: object, command: Command) {
   const context = createContext(command);
   const { client, path } = context;
   const flags = command.opts<DriftFlags>();
   const limitMs = durationMs(flags.timeout);
   if (flags.check === true) await check(context, name, limitMs);
+  if (flags.acceptMissing !== undefined) return await acceptMissing(context, name, flags.acceptMissing);
   const [stack, { items }] = await Promise.all([
     client.get(path`/stacks/${name}`, StackView),
     client.get(path`/stacks/${name}/drift`, Type.Object({ items: Type.Array(DriftItemView) })),
@@ -76,6 +84,7 @@ export function driftCommand(program: Command): void {
     .description('what the last check found')
     .option('--check', 'check now, and wait for the result')
     .option('--heal', 'repair exactly what was found, under the approval rule of the stack')
+    .option('--accept-missing <urn>', 'let a resource that the last check reported as missing leave the state')
     .option('--exit-code', 'end with 1 when there is drift, or when it is not known')
     .option('--timeout <duration>', 'how long to wait for a check', '10m')
     .action(drift);

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { pageOf, RunDetailView, RunView, StackView } from '#core/domain/view.ts';
 import { createContext, type Context } from '../context.ts';
 import { failure, usage } from '../error.ts';
-import { printable, printableLines } from '../printable.ts';
+import { printable } from '../printable.ts';
 import { renderChanges, renderSummary } from '../render-changes.ts';
 import { renderPolicies } from '../render-policies.ts';
 
@@ -76,13 +76,6 @@ export async function showPlan(stack: string, command: Command) {
   context.print(detail, () => renderDetail(detail, color));
 }
 
-async function logs(stack: string, command: Command) {
-  const context = createContext(command);
-  const number = await runNumber(context, stack, command.opts<RunFlags>(), (run) => run.operation !== 'drift');
-  const text = await context.client.text(context.path`/stacks/${stack}/runs/${number}/log`);
-  context.print({ run: number, log: text }, () => printableLines(text.trimEnd()));
-}
-
 async function cancel(stack: string, command: Command) {
   const context = createContext(command);
   const number = await runNumber(context, stack, command.opts<RunFlags>());
@@ -92,7 +85,7 @@ async function cancel(stack: string, command: Command) {
   );
 }
 
-/** What concerns one run: its plan, the decision on it, its log, its end. */
+/** What concerns one run: its plan, the decision on it, its end. */
 export function runCommands(program: Command): void {
   const run = ['--run <number>', 'default: the one under way'] as const;
   for (const word of ['approve', 'discard'] as const) {
@@ -104,16 +97,9 @@ export function runCommands(program: Command): void {
       .option('--comment <text>', 'why, for the diary')
       .action((stack: string, _options: object, command: Command) => decide(word, stack, command));
   }
-  const commands = { logs, cancel };
-  const texts = {
-    logs: 'what the engine printed in a run',
-    cancel: 'stop a run; one that applies is interrupted politely first',
-  };
-  for (const word of ['logs', 'cancel'] as const) {
-    program
-      .command(`${word} <stack>`)
-      .description(texts[word])
-      .option(...run)
-      .action((stack: string, _options: object, command: Command) => commands[word](stack, command));
-  }
+  program
+    .command('cancel <stack>')
+    .description('stop a run; one that applies is interrupted politely first')
+    .option(...run)
+    .action((stack: string, _options: object, command: Command) => cancel(stack, command));
 }

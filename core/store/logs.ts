@@ -47,3 +47,40 @@ export async function readLog(db: Queryable, at: { tenant: string; runId: string
     .execute();
   return rows.map((row) => row.text).join('');
 }
+
+/** Pieces of a followed log that are read at once. */
+const MAX_PIECES = 64;
+
+/** What of a log is new, and whether the run that writes it is over. */
+export interface LogNews {
+  pieces: { id: string; text: string }[];
+  finished: boolean;
+  /** State of the run. */
+  state: string;
+}
+
+/**
+ * What came after a piece, oldest first, in one question. One worker writes a run's pieces one after another, so their ids come
+ * in order and none appears behind one that was read.
+ */
+export async function readLogNews(
+  db: Queryable,
+  at: { tenant: string; runId: string; after: string },
+): Promise<LogNews | undefined> {
+  const rows = await db
+    .selectFrom('runs')
+    .leftJoin('run_logs', (join) => join.onRef('run_logs.run_id', '=', 'runs.id').on('run_logs.id', '>', at.after))
+    .select(['runs.state', 'runs.finished_at', 'run_logs.id as piece', 'run_logs.text'])
+    .where('runs.id', '=', at.runId)
+    .where('runs.tenant', '=', at.tenant)
+    .orderBy('run_logs.id')
+    .limit(MAX_PIECES)
+    .execute();
+  const [first] = rows;
+  if (first === undefined) return undefined;
+  return {
+    pieces: rows.flatMap(({ piece, text }) => (piece === null ? [] : [{ id: piece, text: text ?? '' }])),
+    finished: first.finished_at !== null,
+    state: first.state,
+  };
+}

@@ -1,9 +1,7 @@
-import { Type } from 'typebox';
 import { actorOf } from '#core/domain/authorize.ts';
 import { pageOf as PageOf, RunDetailView, RunView } from '#core/domain/view.ts';
 import { approve, discard, listApprovals } from '#core/store/approvals.ts';
 import { getPlan } from '#core/store/plans.ts';
-import { readLog } from '#core/store/logs.ts';
 import { cancelRun, listRuns } from '#core/store/runs.ts';
 import { principalOf } from '../auth.ts';
 import type { App, RouteDeps } from '../deps.ts';
@@ -62,25 +60,6 @@ function detailRoutes(app: App, deps: RouteDeps): void {
         plan: plan === undefined ? null : planView(plan),
         approvals: approvals.map(approvalView),
       };
-    },
-  );
-
-  app.get(
-    `${base}/:number/log`,
-    {
-      config: { route: 'runs.log' },
-      schema: {
-        tags,
-        description: 'output of the engine, bounded and scrubbed',
-        params: RunParams,
-        response: { 200: { content: { 'text/plain': { schema: Type.String() } } }, ...problems },
-      },
-    },
-    async (request, reply) => {
-      const run = await requireRun(deps, request.params);
-      return reply
-        .type('text/plain; charset=utf-8')
-        .send(await readLog(deps.db, { tenant: run.tenant, runId: run.id }));
     },
   );
 }

@@ -8,6 +8,7 @@ import { eventRoutes } from './events.ts';
 import { hookRoutes } from './hooks.ts';
 import { oidcRoutes } from './oidc.ts';
 import { policyRoutes } from './policies.ts';
+import { logRoutes } from './logs.ts';
 import { runRoutes } from './runs.ts';
 import { serviceRoutes } from './service.ts';
 import { stateExportRoutes } from './state-export.ts';
@@ -21,6 +22,7 @@ export function registerRoutes(app: App, deps: RouteDeps): void {
   stackRoutes(app, deps);
   stateRoutes(app, deps);
   runRoutes(app, deps);
+  logRoutes(app, deps);
   policyRoutes(app, deps);
   execRoutes(app, deps);
   stateExportRoutes(app, deps);
