@@ -45,6 +45,7 @@ describe('specErrors', () => {
     ['spec/drift/interval', spec({ drift: { interval: '1ms' } })],
     ['spec/approval/expires', spec({ approval: { mode: 'manual', expires: '8d' } })],
     ['spec/timeouts/apply', spec({ timeouts: { apply: '25h' } })],
+    ['spec/network/egress', spec({ network: { egress: ['api.example.com', 'https://api.example.com'] } })],
   ])('names %s', (path, bad) => {
     expect(specErrors(bad).map((error) => error.path)).toEqual([path]);
   });

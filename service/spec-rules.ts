@@ -5,6 +5,7 @@ import { parseDuration } from '#core/domain/duration.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import { parseRepository } from '#core/domain/reference.ts';
 import { backendErrors } from '#core/engine/backends.ts';
+import { parseEgress } from '#core/engine/egress/rules.ts';
 import { parseIgnore } from '#core/oci/ignore.ts';
 import { readCloudHost } from '#core/oci/identity/cloud-host.ts';
 import { policySecrets } from '#core/domain/verification.ts';
@@ -85,6 +86,7 @@ export function specErrors(
     ...durationErrors(spec),
     ...policyPackErrors('spec/pulumi/policyPacks', spec.pulumi.policyPacks),
     ...backend,
+    ...refusals('spec/network/egress', () => parseEgress(spec.network?.egress ?? [])),
     ...credentialErrors(spec, abilities),
     ...ignored,
   ];

@@ -62,6 +62,7 @@ export function runView(row: Selectable<RunsTable>, stack: string): RunView {
     planDigest: row.plan_digest,
     summary: row.summary,
     signed: row.signed === '' ? null : row.signed,
+    isolation: row.isolation === '' ? null : row.isolation,
     needs: row.needs,
     command: row.command,
     comment: row.comment,

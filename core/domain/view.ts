@@ -50,6 +50,7 @@ export const RunView = Type.Object({
   signed: orNull(
     Type.String({ description: 'who vouches for the artifact, or UNSIGNED and the exception it runs by' }),
   ),
+  isolation: orNull(Type.String({ description: 'what isolation its programs had, and what not, in words' })),
   needs: Type.Array(Type.String(), { description: 'why a person is needed' }),
   command: orNull(Type.Array(Type.String(), { description: 'arguments of the engine, of a command by hand' })),
   comment: Type.String({ description: 'why a person asked for it' }),

@@ -35,9 +35,16 @@ const HOP_HEADERS: ReadonlySet<string> = new Set([
   'transfer-encoding', 'upgrade',
 ]); // prettier-ignore
 
-interface Traffic {
+/** One proxy at work. */
+interface Proxy {
+  policy: EgressPolicy;
+  limits: ProxyLimits;
+  resolve: Resolve | undefined;
   sockets: Set<Duplex>;
+  /** Moved so far. */
   bytes: number;
+  /** Tells of an error that is a refusal. */
+  refused(error: unknown): void;
 }
 
 function refusals(onRefused: (message: string) => void): (error: unknown) => void {
@@ -62,12 +69,61 @@ function reasonOf(error: unknown): { status: number; reason: string } {
   return { status: error instanceof EgressRefused ? 403 : 502, reason };
 }
 
-function count(traffic: Traffic, limits: ProxyLimits, sockets: Duplex[]): void {
+function count(proxy: Proxy, sockets: Duplex[]): void {
   for (const socket of sockets) {
     socket.on('data', (chunk: Buffer) => {
-      traffic.bytes += chunk.length;
-      if (traffic.bytes > limits.bytes) for (const open of traffic.sockets) open.destroy();
+      proxy.bytes += chunk.length;
+      if (proxy.bytes > proxy.limits.bytes) for (const open of proxy.sockets) open.destroy();
     });
+  }
+}
+
+function keep(proxy: Proxy, socket: Duplex): void {
+  proxy.sockets.add(socket);
+  socket.on('error', () => undefined).once('close', () => proxy.sockets.delete(socket));
+}
+
+async function reach(proxy: Proxy, target: { host: string; port: number } | undefined): Promise<Socket> {
+  const { policy, limits } = proxy;
+  if (target === undefined) throw new Error('the proxy takes `host:port`');
+  try {
+    if (proxy.bytes > limits.bytes)
+      throw new EgressRefused('everything', `the run has moved more than ${limits.bytes} bytes`);
+    const upstream = await dial(policy, target, proxy.resolve);
+    keep(proxy, upstream);
+    upstream.setTimeout(limits.idleMs, () => upstream.destroy());
+    return upstream;
+  } catch (error) {
+    proxy.refused(error);
+    throw error;
+  }
+}
+
+async function tunnel(proxy: Proxy, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+  try {
+    const upstream = await reach(proxy, parseAuthority(request.url ?? ''));
+    if (client.destroyed) return void upstream.destroy();
+    client.write('HTTP/1.1 200 Connection established\r\n\r\n');
+    client.unshift(head);
+    count(proxy, [client, upstream]);
+    joinStreams(client, upstream);
+  } catch (error) {
+    const { status, reason } = reasonOf(error);
+    client.end(`HTTP/1.1 ${status} ${reason}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${reason}\n`);
+  }
+}
+
+async function forward(proxy: Proxy, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    const url = URL.parse(request.url ?? '');
+    if (url?.protocol !== 'http:') throw new Error('the proxy takes CONNECT, and http:// URLs');
+    const upstream = await reach(proxy, { host: url.hostname, port: Number(url.port || 80) });
+    count(proxy, [upstream]);
+    await passOn(request, response, { url, upstream });
+  } catch (error) {
+    if (response.headersSent) return void response.destroy();
+    const { status, reason } = reasonOf(error);
+    response.writeHead(status, reason, { 'content-type': 'text/plain', connection: 'close' }).end(`${reason}\n`);
   }
 }
 
@@ -78,64 +134,16 @@ function count(traffic: Traffic, limits: ProxyLimits, sockets: Duplex[]): void {
  */
 export async function openEgressProxy(options: EgressProxyOptions): Promise<{ close(): Promise<void> }> {
   const { policy, limits = PROXY_LIMITS, resolve } = options;
-  const traffic: Traffic = { sockets: new Set(), bytes: 0 };
-  const refused = refusals(options.onRefused);
-  const reach = async (target: { host: string; port: number } | undefined): Promise<Socket> => {
-    if (target === undefined) throw new Error('the proxy takes `host:port`');
-    try {
-      if (traffic.bytes > limits.bytes)
-        throw new EgressRefused('everything', `the run has moved more than ${limits.bytes} bytes`);
-      const upstream = await dial(policy, target, resolve);
-      keep(upstream);
-      return upstream;
-    } catch (error) {
-      refused(error);
-      throw error;
-    }
-  };
-  const keep = (socket: Duplex) => {
-    traffic.sockets.add(socket);
-    socket.on('error', () => undefined).once('close', () => traffic.sockets.delete(socket));
-  };
-
-  async function tunnel(request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
-    try {
-      const upstream = await reach(parseAuthority(request.url ?? ''));
-      if (client.destroyed) return void upstream.destroy();
-      client.write('HTTP/1.1 200 Connection established\r\n\r\n');
-      client.unshift(head);
-      count(traffic, limits, [client, upstream]);
-      upstream.setTimeout(limits.idleMs, () => upstream.destroy());
-      joinStreams(client, upstream);
-    } catch (error) {
-      const { status, reason } = reasonOf(error);
-      client.end(`HTTP/1.1 ${status} ${reason}\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n${reason}\n`);
-    }
-  }
-
-  async function forward(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    try {
-      const url = URL.parse(request.url ?? '');
-      if (url?.protocol !== 'http:') throw new Error('the proxy takes CONNECT, and http:// URLs');
-      const upstream = await reach({ host: url.hostname, port: Number(url.port || 80) });
-      count(traffic, limits, [upstream]);
-      await passOn(request, response, { url, upstream, idleMs: limits.idleMs });
-    } catch (error) {
-      if (response.headersSent) return void response.destroy();
-      const { status, reason } = reasonOf(error);
-      response.writeHead(status, reason, { 'content-type': 'text/plain', connection: 'close' }).end(`${reason}\n`);
-    }
-  }
-
-  const server = createServer({ requestTimeout: 0 }, (request, response) => void forward(request, response));
+  const proxy: Proxy = { policy, limits, resolve, sockets: new Set(), bytes: 0, refused: refusals(options.onRefused) };
+  const server = createServer({ requestTimeout: 0 }, (request, response) => void forward(proxy, request, response));
   server.maxConnections = limits.connections;
-  server.on('connection', keep);
-  server.on('connect', (request, client, head) => void tunnel(request, client, head));
+  server.on('connection', (socket) => keep(proxy, socket));
+  server.on('connect', (request, client, head) => void tunnel(proxy, request, client, head));
   await listenUnix(server, options.path);
   return {
     close: () =>
       new Promise((done) => {
-        for (const socket of traffic.sockets) socket.destroy();
+        for (const socket of proxy.sockets) socket.destroy();
         server.close(() => done());
       }),
   };
@@ -145,13 +153,8 @@ function endToEnd(headers: IncomingMessage['headers']): IncomingMessage['headers
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !HOP_HEADERS.has(name)));
 }
 
-function passOn(
-  request: IncomingMessage,
-  response: ServerResponse,
-  to: { url: URL; upstream: Socket; idleMs: number },
-): Promise<void> {
-  const { url, upstream, idleMs } = to;
-  upstream.setTimeout(idleMs, () => upstream.destroy());
+function passOn(request: IncomingMessage, response: ServerResponse, to: { url: URL; upstream: Socket }): Promise<void> {
+  const { url, upstream } = to;
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest(
       {
