@@ -95,18 +95,19 @@ describe('who gets a token', () => {
     lane: 'run',
     operation: 'update',
     state: 'planning',
-    newest: true,
+    current: true,
     ...change,
   });
 
   it.each<[string, 'plan' | 'apply', Partial<MintingRun>]>([
     ['a plan under way', 'plan', {}],
-    ['a drift check', 'plan', { lane: 'drift', operation: 'drift', newest: false }],
+    ['a drift check', 'plan', { lane: 'drift', operation: 'drift', current: false }],
     ['the look at what a cut-off apply left', 'plan', { state: 'applying' }],
     ['the clean-up after a finished run', 'plan', { state: 'errored' }],
     ['an approved run', 'apply', { state: 'approved' }],
     ['an apply under way', 'apply', { state: 'applying' }],
     ['an apply that is interrupted politely', 'apply', { state: 'interrupting' }],
+    ['a command by hand, which is prepared', 'apply', { operation: 'exec' }],
     ['a destroy that is approved', 'apply', { operation: 'destroy', state: 'approved' }],
   ])('%s gets one of %s', (_, phase, change) => {
     expect(mintRefusal(run(change), phase)).toBeUndefined();
@@ -117,12 +118,13 @@ describe('who gets a token', () => {
     ['a plan that waits', 'apply', { state: 'awaiting_approval' }],
     ['a plan whose policies failed', 'apply', { state: 'policy_failed' }],
     ['an applied run', 'apply', { state: 'applied' }],
+    ['a command by hand that is only fetched', 'apply', { operation: 'exec', state: 'fetching' }],
     ['a drift check', 'apply', { lane: 'drift', operation: 'drift' }],
     ['a drift check that says it is approved', 'apply', { lane: 'drift', operation: 'drift', state: 'approved' }],
     ['a real run under the lease of a drift check', 'plan', { lane: 'drift' }],
     ['a drift check under the lease of real runs', 'plan', { operation: 'drift' }],
     ['a run that waits for a person', 'plan', { state: 'awaiting_approval' }],
-    ['a finished run with a later one', 'plan', { state: 'applied', newest: false }],
+    ['a finished run with a later one', 'plan', { state: 'applied', current: false }],
     ['a finished drift check', 'plan', { lane: 'drift', operation: 'drift', state: 'planned' }],
   ])('%s gets none of %s', (_, phase, change) => {
     expect(mintRefusal(run(change), phase)).toEqual(expect.any(String));

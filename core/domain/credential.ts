@@ -108,8 +108,8 @@ export interface MintingRun {
   lane: 'run' | 'drift';
   operation: Operation;
   state: RunState;
-  /** No later one of its stack has begun: what it left behind is looked at, and put right, with the identity of plan. */
-  newest: boolean;
+  /** The newest of its stack, or the one that is applied: what it left is looked at, and put right, as plan. */
+  current: boolean;
 }
 
 /** Why a run gets no token of a phase; undefined when it may. `apply` is for what was approved, and for nothing before. */
@@ -118,9 +118,11 @@ export function mintRefusal(run: MintingRun, phase: Phase): string | undefined {
     return `a ${run.lane} lease is not for a run of ${run.operation}`;
   if (phase === 'apply') {
     if (run.lane === 'drift') return 'a drift check only looks: it has the identity of plan';
-    return APPLY_STATES.has(run.state) ? undefined : `the run is ${run.state}: nothing of it is approved`;
+    // What a person does by hand is approved by being asked for.
+    const byHand = run.operation === 'exec' && run.state === 'planning';
+    return byHand || APPLY_STATES.has(run.state) ? undefined : `the run is ${run.state}: nothing of it is approved`;
   }
-  const isCleanUp = run.lane === 'run' && run.newest && isFinished(run.state);
+  const isCleanUp = run.lane === 'run' && run.current && isFinished(run.state);
   if (PLAN_STATES.has(run.state) || isCleanUp) return undefined;
   return `the run is ${run.state}: nothing of it is under way`;
 }

@@ -36,8 +36,9 @@ export async function leasedRun(trx: Transaction<Schema>, claim: ClaimedLease): 
     .select(['runs.id', 'runs.tenant', 'runs.number', 'runs.digest', 'runs.spec', 'runs.operation', 'runs.state'])
     .select(['stacks.name as stack', 'leases.lane'])
     .select(
-      sql<boolean>`not exists (select from runs as later where later.stack_id = runs.stack_id
-        and later.operation <> 'drift' and later.number > runs.number)`.as('newest'),
+      sql<boolean>`stacks.applied_run_id is not distinct from runs.id or not exists (
+        select from runs as later where later.stack_id = runs.stack_id
+          and later.operation <> 'drift' and later.number > runs.number)`.as('current'),
     )
     .where('runs.id', '=', claim.runId)
     .where('leases.stack_id', '=', claim.stackId)

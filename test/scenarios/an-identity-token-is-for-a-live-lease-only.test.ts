@@ -43,10 +43,10 @@ async function look(request: EngineRequest): Promise<Found> {
 }
 
 /** Notes what the programs of plan and apply find. */
-function watchPrograms(): { plan?: Found; apply?: Found } {
+function watchPrograms(): { plan?: Found; apply?: Found; drift?: Found } {
   const { engine } = plumbline;
-  const { preview, apply } = engine;
-  const found: { plan?: Found; apply?: Found } = {};
+  const { preview, apply, drift } = engine;
+  const found: { plan?: Found; apply?: Found; drift?: Found } = {};
   engine.preview = async (request) => {
     found.plan = await look(request);
     request.onOutput(`the program prints ${found.plan.token}\n`);
@@ -55,6 +55,10 @@ function watchPrograms(): { plan?: Found; apply?: Found } {
   engine.apply = async (request) => {
     found.apply = await look(request);
     return await apply(request);
+  };
+  engine.drift = async (request) => {
+    found.drift = await look(request);
+    return await drift(request);
   };
   return found;
 }
@@ -98,6 +102,9 @@ describe('a stack with logins by tokens', () => {
         AWS_REGION: 'eu-west-1',
       });
     }
+    // A drift check looks with the identity of plan, under its own lease.
+    await plumbline.driftCheck('shop');
+    expect(await verifyAsCloud(found.drift?.token)).toMatchObject({ op: 'plan', run: run.number + 1 });
     // Who it is for is bound and kept, and the token is gone with its run.
     const { plan } = await plumbline.run('shop', run.number);
     expect(plan?.bound['principals']).toEqual({
@@ -112,7 +119,7 @@ describe('a stack with logins by tokens', () => {
     });
     const minted = (await plumbline.events('shop')).filter((event) => event.type === 'IdentityMinted');
     expect(new Set(minted.map((event) => event.data['op']))).toEqual(new Set(['plan', 'apply']));
-    expect(minted).toHaveLength(2);
+    expect(minted).toHaveLength(3);
     const rows = await plumbline.database.db.selectFrom('run_logs').select('text').execute();
     expect(rows.map((line) => line.text).join('')).toContain('the program prints [secret]');
     const everything = JSON.stringify([minted, rows, plumbline.log, plan]);
