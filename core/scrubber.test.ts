@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createScrubber, MASK, scrubDeep } from './scrubber.ts';
+import { createScrubber, MASK, maskWhole, scrubDeep } from './scrubber.ts';
 
 const AMPERSAND = 'p@ss&word<1';
 const SECRET = `p@ss "word"/ä\n+%'!`;
@@ -101,6 +101,12 @@ describe('stream', () => {
     expect(stream.write('and top')).toBe('and ');
     expect(stream.write('ics')).toBe('topics');
   });
+});
+
+it('maskWhole leaves no part of a text that holds a secret', () => {
+  const value = { inputs: { a: 'x topsecret', topsecret: 'b', list: ['c', 1, null] } };
+  const expected = { inputs: { a: MASK, topsecret: 'b', list: ['c', 1, null] } };
+  expect(maskWhole(scrubberOf('topsecret'), value)).toEqual(expected);
 });
 
 describe('scrubDeep', () => {

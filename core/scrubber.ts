@@ -121,3 +121,14 @@ export function scrubDeep(scrubber: Pick<Scrubber, 'scrub'>, value: unknown): un
     Object.entries(value).map(([key, item]) => [scrubber.scrub(key), scrubDeep(scrubber, item)]),
   );
 }
+
+/**
+ * Plain data in which a text that holds a secret is wholly the mask, as the engine itself masks values: what is masked so can
+ * be put back from where it is known. Names of fields stay.
+ */
+export function maskWhole(scrubber: Pick<Scrubber, 'scrub'>, value: unknown): unknown {
+  if (typeof value === 'string') return scrubber.scrub(value) === value ? value : MASK;
+  if (Array.isArray(value)) return value.map((item) => maskWhole(scrubber, item));
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, maskWhole(scrubber, item)]));
+}

@@ -2,11 +2,18 @@ import type { Transaction } from 'kysely';
 import { ReconcileError, transient } from '#core/domain/errors.ts';
 import type { RunState } from '#core/domain/run.ts';
 import type { GuardHooks } from '#core/engine/port.ts';
+import { maskWhole, type Scrubber } from '#core/scrubber.ts';
 import { acquireLease, assertLease, recordNamespace, releaseLease, renewLease } from '#core/store/leases.ts';
 import { noteOpenCreate } from '#core/store/open-creates.ts';
 import { getRunById, liveRun } from '#core/store/runs.ts';
-import type { Lane, Schema } from '#core/store/schema.ts';
+import type { Lane, PendingOperation, Schema } from '#core/store/schema.ts';
 import type { WorkerDeps } from './deps.ts';
+
+/** What a program did not mark as secret is masked as what it did: both are put back from the approved plan. */
+function maskInputs(scrubber: Scrubber, { resource, ...operation }: PendingOperation): PendingOperation {
+  if (resource === undefined) return operation;
+  return { ...operation, resource: { ...resource, inputs: maskWhole(scrubber, resource['inputs']) } };
+}
 
 /** A held lease: renewed by itself until `release`, and the source of the guardian's deadline. */
 export interface HeldLease {
@@ -72,7 +79,7 @@ function hold(deps: WorkerDeps, stackId: string, lane: Lane, fence: number): Hel
       started: (pidNamespace) => recordNamespace(deps.db, { ...scope, pidNamespace: pidNamespace ?? 'none', runId }),
       ended: () => recordNamespace(deps.db, { ...scope, pidNamespace: null, runId }),
       remainingMs: () => deadline - performance.now(),
-      leftOpen: (operation) => noteOpenCreate(deps.db, scope, operation),
+      leftOpen: (operation) => noteOpenCreate(deps.db, scope, maskInputs(deps.scrubber, operation)),
     }),
     assert: (trx) => assertLease(trx, scope),
     release: async () => {
