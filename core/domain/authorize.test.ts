@@ -34,7 +34,15 @@ describe('authorize', () => {
 
   it('answers nothing but open routes without a token', () => {
     const allowed = Object.keys(ROUTES).filter((id) => authorize(id as RouteId, undefined, 'shop') === 'allowed');
-    expect(allowed).toEqual(['healthz', 'readyz', 'openapi', 'hook']);
+    expect(allowed).toEqual([
+      'healthz',
+      'readyz',
+      'openapi',
+      'hook',
+      'oidc.configuration',
+      'oidc.keys',
+      'identity.token',
+    ]);
   });
 
   it('gives a viewer nothing but reading', () => {
