@@ -24,6 +24,7 @@ const BODIES: Partial<Record<RouteId, (names: RouteNames) => unknown>> = {
   'runs.discard': ({ planDigest }) => ({ planDigest }),
   'runs.override': ({ planDigest }) => ({ planDigest, comment: 'agreed with security' }),
   'pending.answer': ({ urn }) => ({ urn, answer: 'clear' }),
+  'drift.accept': ({ urn }) => ({ urn }),
   'tokens.create': () => ({ name: 'intruder', role: 'admin' }),
   apply: ({ tenant }) => ({
     manifests: [
