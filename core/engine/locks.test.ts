@@ -108,7 +108,10 @@ it('waits for a foreign lock, and says who holds it, since when and where', () =
 });
 
 it('waits for an update a service has under way, in the words of the service', () => {
-  const error = lockedError('error: [409] Conflict: Another update is currently in progress.\n', identity());
+  const error = lockedError('error: [409] Conflict: Another update is currently in progress.\n', {
+    ...identity(),
+    backend: 'https://api.pulumi.com',
+  });
   expect(error).toMatchObject({ kind: 'waiting', reason: 'StateLocked' });
   expect(error?.message).toContain('Another update is currently in progress');
 });

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ReconcileError, waiting } from '../domain/errors.ts';
 import type { StateIdentity } from '../domain/plan.ts';
-import { objectPrefix } from './backends.ts';
+import { isService, objectPrefix } from './backends.ts';
 import type { EngineRequest } from './port.ts';
 import { runEngine, type EngineOptions } from './run-engine.ts';
 import { readLocks, removeLock, stateFolder } from './state-files.ts';
@@ -89,13 +89,15 @@ class StateLockedError extends ReconcileError {
 const CONFLICT = /\[409\] [^\n]*/;
 
 /**
- * The error for an engine that found its state locked; undefined when it says nothing of the kind. Only for a failure before the
- * first event: later, a program or provider may use the same words.
+ * The error for an engine that found its state locked; undefined when it says nothing of the kind. Only for a failure before anything
+ * changed and before the first event: later, a program or provider may use the same words. (A service refuses an update only after
+ * its preview.)
  */
 export function lockedError(text: string, identity: StateIdentity): ReconcileError | undefined {
   const { project, stack } = identity;
-  const conflict = CONFLICT.exec(text);
-  if (conflict !== null) {
+  if (isService(identity.backend)) {
+    const conflict = CONFLICT.exec(text);
+    if (conflict === null) return undefined;
     const message = `the service says of ${project}/${stack}: ${conflict[0]}; waiting for the other update to end. If it is dead, cancel it there`;
     return waiting('StateLocked', message, FOREIGN_RETRY_MS);
   }

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LocalWorkspace, Stack as PulumiStack } from '@pulumi/pulumi/automation/index.js';
 import type { Scrubber } from '../scrubber.ts';
-import { engineStackName } from './backends.ts';
+import { engineStackName, isService } from './backends.ts';
 import { createPulumiCommand, EngineCommandError } from './command.ts';
 import { isComplete, newEventLog, recordEvent, type EngineEvent, type EventLog } from './events.ts';
 import { classifyFailure, eventsIncomplete, type EngineOperation } from './failures.ts';
@@ -107,7 +107,8 @@ function failure({ engine, request }: Context, operation: EngineOperation, log: 
   if (!(thrown instanceof EngineCommandError)) return thrown;
   const { code, stdout, stderr } = thrown.result;
   const scrub = (said: string) => engine.scrubber.scrub(said);
-  const locked = log.phases.length === 0 ? lockedError(scrub(`${stdout}\n${stderr}`), request.identity) : undefined;
+  const mayBeLocked = log.phases.length === 0 || (log.phases.length === 1 && isService(request.identity.backend));
+  const locked = mayBeLocked ? lockedError(scrub(`${stdout}\n${stderr}`), request.identity) : undefined;
   if (locked !== undefined) return locked;
   return classifyFailure({ operation, code, log, scrub, text: `${stdout}\n${stderr}`, programDir: request.programDir });
 }
