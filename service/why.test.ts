@@ -26,6 +26,7 @@ const condition = (type: Condition['type'], reason: Condition['reason'], message
 });
 const run = {
   number: 7,
+  operation: 'update' as const,
   state: 'awaiting_approval' as const,
   needs: ['delete of x', 'delete of y'],
   cancel_requested_by: null,
@@ -35,6 +36,8 @@ const operation = { urn: 'urn:a', type: 't', operation: 'creating' };
 it.each([
   ['suspended: resume', { ...rest, spec: { ...spec, suspend: true } }, run],
   ['run 7 waits for an approval: delete of x and 1 more', rest, run],
+  ['run 7, a destroy, waits for an approval: delete of x', rest, { ...run, operation: 'destroy' as const }],
+  ['run 7 violates mandatory policies', rest, { ...run, state: 'policy_failed' as const }],
   ['run 7 is applying', rest, { ...run, state: 'applying' as const }],
   ['run 7 is being canceled by shop/alice', rest, { ...run, cancel_requested_by: 'shop/alice' }],
   ['1 interrupted operations wait', { ...rest, pending_operations: [operation] }, undefined],

@@ -11,7 +11,7 @@ type StackRow = Pick<
   | 'requested_seq'
   | 'handled_seq'
 >;
-type LiveRow = Pick<Selectable<RunsTable>, 'number' | 'state' | 'needs' | 'cancel_requested_by'>;
+type LiveRow = Pick<Selectable<RunsTable>, 'number' | 'operation' | 'state' | 'needs' | 'cancel_requested_by'>;
 
 export interface Surroundings {
   now: Date;
@@ -21,10 +21,12 @@ export interface Surroundings {
 
 function ofRun(run: LiveRow): string {
   if (run.cancel_requested_by !== null) return `run ${run.number} is being canceled by ${run.cancel_requested_by}`;
+  if (run.state === 'policy_failed')
+    return `run ${run.number} violates mandatory policies: push a fix, or override them with \`plumb override\``;
   if (run.state !== 'awaiting_approval') return `run ${run.number} is ${run.state}`;
   const [first = 'its plan is not approved yet'] = run.needs;
   const more = run.needs.length > 1 ? ` and ${run.needs.length - 1} more` : '';
-  return `run ${run.number} waits for an approval: ${first}${more}`;
+  return `run ${run.number}${run.operation === 'destroy' ? ', a destroy,' : ''} waits for an approval: ${first}${more}`;
 }
 
 /** One line: what the stack is doing, or why it does nothing and what a person can do. The first cause wins. */

@@ -60,11 +60,18 @@ function renderDetail({ run, plan, approvals }: RunDetailView, color: boolean): 
     renderSummary(run.summary ?? {}),
     ...renderPolicies(plan.policies),
     `plan ${plan.planDigest}`,
+    ...unknownOf(plan),
     ...(run.signed === null ? [] : [printable(run.signed)]),
     ...run.needs.map((need) => printable(`needs a person: ${need}`)),
     ...approvals.map(({ decision, actor, comment, at }) => printable(`${decision} by ${actor} at ${at} ${comment}`)),
     ...(todo === undefined ? [] : ['', todo]),
   ].join('\n');
+}
+
+/** The limit of every plan, said where it is approved. */
+function unknownOf({ changes }: NonNullable<RunDetailView['plan']>): string[] {
+  const count = changes.reduce((sum, change) => sum + change.unknowns.length, 0);
+  return count === 0 ? [] : [`${count} values are known only after the apply, which may stop midway there`];
 }
 
 /** What the plan of a run would change, with the digest that is approved. */

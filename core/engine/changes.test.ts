@@ -90,6 +90,7 @@ describe('resource changes', () => {
       new: state({ inputs: { region: 'two' } }),
     };
     expect(changeOf(moved)?.diffs).toMatchObject([{ path: 'region', before: 'one', after: 'two' }]);
+    expect(changeOf({ ...moved, type: 'pulumi:providers:pulumi-nodejs' })).toBeUndefined();
     expect(changeOf(provider('default', 'replace'))?.isProvider).toBe(true);
   });
 

@@ -3,6 +3,7 @@ import type { Phase, StepMetadata, StepState } from './events.ts';
 import { diffProperties, SECRET, shownSides, splitPath, unknownPaths, valueAt } from './property-diff.ts';
 
 const PROVIDER_TYPE = 'pulumi:providers:';
+const DYNAMIC_PROVIDER = /^pulumi:providers:pulumi-(?:nodejs|python)$/;
 
 /** The last part of a URN is the resource's name, and may hold `::` itself. */
 export function urnName(urn: string): string {
@@ -86,8 +87,8 @@ function toChange(step: StepMetadata, changed: string[]): ResourceChange {
  * its version; one that is updated or replaced reaches the cloud otherwise than before.
  */
 function isShown(step: StepMetadata): boolean {
-  // The engine says `update` of a default provider whose inputs are the same, too.
-  const isConfigured = step.op === 'update' && inputDiffs(step).length > 0;
+  // The provider of dynamic resources is given the program's whole config, which says nothing about where it leads.
+  const isConfigured = step.op === 'update' && !DYNAMIC_PROVIDER.test(step.type) && inputDiffs(step).length > 0;
   if (isDefaultProvider(step) && !isConfigured && !isReplacement(step.op)) return false;
   return step.op !== 'same' || protectionDiffs(step).length > 0;
 }

@@ -5,7 +5,7 @@ import { checkIsolation } from '#core/engine/isolation.ts';
 import { createPulumiEngine } from '#core/engine/pulumi.ts';
 import { scrubResults } from '#core/engine/scrubbed.ts';
 import { ensureEngine } from '../../toolchain/engine.ts';
-import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
+import { startTestPlumbline, type TestOptions, type TestPlumbline } from '../harness/plumbline.ts';
 
 const CHECKOUT = join(import.meta.dirname, '..', '..');
 /** Runs of the real engine take seconds, many on a busy machine. */
@@ -13,8 +13,8 @@ const WAIT_MS = 120_000;
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /** A whole Plumbline in this process, with the real engine as a worker makes it; programs use the checkout's packages. */
-export async function startOnRealEngine(): Promise<TestPlumbline> {
-  const plumbline = await startTestPlumbline({ waitMs: WAIT_MS });
+export async function startOnRealEngine(options: TestOptions = {}): Promise<TestPlumbline> {
+  const plumbline = await startTestPlumbline({ waitMs: WAIT_MS, ...options });
   const { deps } = plumbline;
   const parts = await ensureEngine({ toolchainDir: inject('toolchainDir'), onProgress: () => undefined });
   const pulumi = createPulumiEngine({

@@ -11,12 +11,9 @@ let waiting: RunView;
 beforeAll(async () => {
   // One stack whose plan is made again after every refusal: what is refused is the next test's beginning.
   plumbline = await startTestPlumbline({ workers: false });
-  for (const [name, data] of Object.entries({
-    db: { password: 'first-password' },
-    'plan-key': { TOKEN: 'plan-token-1' },
-    'apply-key': { TOKEN: 'apply-token-1' },
-  }))
-    await plumbline.secret(name, data);
+  await plumbline.secret('db', { password: 'first-password' });
+  await plumbline.secret('plan-key', { TOKEN: 'plan-token-1' });
+  await plumbline.secret('apply-key', { TOKEN: 'apply-token-1' });
   await plumbline.push({ resources: { web: { size: 1 }, old: { size: 1 } } });
   await plumbline.stack('shop', {
     pulumi: {
