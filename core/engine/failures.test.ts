@@ -32,6 +32,9 @@ describe('what the engine says and what it means', () => {
       'transient',
       'BackendUnreachable',
     ],
+    ['error: failed to load checkpoint: place 1: unexpected end of JSON input', 'stalled', 'StateInvalid'],
+    ['error: read ".pulumi/meta.yaml": blob (key "x") (code=PermissionDenied): GET', 'transient', 'BackendUnreachable'],
+    ['error: Unauthorized: No credentials provided or are invalid.', 'transient', 'BackendUnreachable'],
     ['error: something new', 'transient', 'PreviewFailed'],
   ])('%s', (text, kind, reason) => {
     expect(failed('preview', text)).toMatchObject({ kind, reason });

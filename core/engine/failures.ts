@@ -46,7 +46,7 @@ const RULES: readonly Rule[] = [
     snippet: /the stack is currently locked by[^]*/,
     kind: 'transient',
     reason: 'StateLocked',
-    advice: 'wait for the other update to end; if its machine is gone, remove the lock with `pulumi cancel`',
+    advice: 'wait for the other update to end; if its machine is gone, delete exactly that lock (see docs/backends.md)',
   },
   {
     snippet:
@@ -63,6 +63,23 @@ const RULES: readonly Rule[] = [
     reason: 'StateMovedOutside',
     advice:
       "the state is encrypted with a passphrase that is not this stack's; restore the state this stack wrote, or name the passphrase of a state that was there before in spec.pulumi.passphrase",
+    early: true,
+  },
+  {
+    snippet: /failed to load checkpoint: [^\n]*|could not deserialize deployment[^\n]*/,
+    kind: 'stalled',
+    reason: 'StateInvalid',
+    advice:
+      'the state is cut, or no state; restore it from a backup (the backend keeps them under .pulumi/backups). Nothing was run or changed',
+    early: true,
+  },
+  {
+    snippet:
+      /read "\.pulumi\/meta\.yaml"[^\n]*|could not list bucket[^\n]*|^error: Unauthorized: [^\n]*|performing HTTP request: [^\n]*|failed to (?:ping|connect to) PostgreSQL[^\n]*/m,
+    kind: 'transient',
+    reason: 'BackendUnreachable',
+    advice:
+      'check spec.pulumi.backend, and that the credentials of the phase may read and write there (docs/backends.md)',
     early: true,
   },
   {
