@@ -4,8 +4,10 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { join } from 'node:path';
 import { CreateKeyCommand, KMSClient } from '@aws-sdk/client-kms';
+import { CreateSecretCommand, PutSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import type { EngineRequest, StateSecrets } from '#core/engine/port.ts';
+import { createSecretStores } from '#core/secret-stores/stores.ts';
 import { startMoto, type Moto } from '../../toolchain/moto.ts';
 import { openEngineFixture, type EngineFixture } from './engine-fixture.ts';
 
@@ -171,6 +173,27 @@ describe('AWS KMS', () => {
     const failed = fixture.engine.encryptConfig(request, {});
     await expect(failed).rejects.toMatchObject({ message: expect.stringContaining('Invalid keyId none') });
   });
+});
+
+it('AWS Secrets Manager gives a secret, one of its versions, and says when there is none', async () => {
+  const credentials = { accessKeyId: 'a', secretAccessKey: 'b' };
+  const manager = new SecretsManagerClient({ endpoint: moto.origin, region: REGION, credentials });
+  await manager.send(new CreateSecretCommand({ Name: 'shop/db', SecretString: '{"password":"first"}' }));
+  await manager.send(new PutSecretValueCommand({ SecretId: 'shop/db', SecretString: '{"password":"second"}' }));
+  manager.destroy();
+  const stores = createSecretStores({ files: '', variables: '', tenants: ['shop'], environment: {} });
+  const read = (external: { path: string; version?: string }) =>
+    stores({
+      tenant: 'shop',
+      name: 'db',
+      external: { store: 'aws-secrets-manager', region: REGION, address: moto.origin, ...external },
+      credentials: { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' },
+      signal: AbortSignal.timeout(20_000),
+      register: () => undefined,
+    });
+  expect(await read({ path: 'shop/db' })).toEqual({ password: 'second' });
+  expect(await read({ path: 'shop/db', version: 'AWSPREVIOUS' })).toEqual({ password: 'first' });
+  await expect(read({ path: 'shop/none' })).rejects.toMatchObject({ reason: 'SecretNotFound' });
 });
 
 describe('the other providers', () => {

@@ -31,7 +31,7 @@ async function keep(password: string): Promise<void> {
 
 const FILE = { external: { store: 'file', path: 'db' } };
 
-it('it is read at every run, another value makes an approval stale, and a store that is empty stops nothing else', async () => {
+it('is read at every run, another value makes an approval stale, and a store that is empty stops nothing else', async () => {
   expect((await apply(manifest('Secret', 'db', FILE))).status).toBe(200);
   await plumbline.stack('shop', {
     pulumi: { stack: 'prod', secrets: { password: { secret: 'db', key: 'password' } } },
