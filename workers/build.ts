@@ -5,7 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { Config } from '#core/config.ts';
 import { createPulumiEngine } from '#core/engine/pulumi.ts';
 import { scrubResults } from '#core/engine/scrubbed.ts';
-import { bootId, isNamespaceEmpty, ownPidNamespace } from '#core/engine/namespace.ts';
+import { bootId, ownPidNamespace } from '#core/engine/namespace.ts';
 import { createRunClouds } from '#core/identity/run-clouds.ts';
 import { createLogger } from '#core/logger.ts';
 import { createBlobCache } from '#core/oci/blob-cache.ts';
@@ -18,10 +18,10 @@ import { createSecretStores } from '#core/secret-stores/stores.ts';
 import { loadMasterKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
 import { ensureInstallation } from '#core/store/installation.ts';
-import type { LeaseRow } from '#core/store/leases.ts';
 import { requireMasterKey } from '#core/store/tenants.ts';
 import type { EmbeddedServers } from '../toolchain/embedded.ts';
 import type { Toolchain } from '../toolchain/setup.ts';
+import { isProvedDead } from './death-proof.ts';
 import { createDependencies } from './dependencies.ts';
 import type { WorkerDeps, WorkerIdentity } from './deps.ts';
 import { requireIsolation, servedTenants } from './isolation.ts';
@@ -48,15 +48,6 @@ async function identify(config: Config): Promise<[WorkerIdentity, ...WorkerIdent
     { id, tenant: first, ...machine },
     ...more.map((tenant, index) => ({ id: `${id}-${index + 2}`, tenant, ...machine })),
   ];
-}
-
-/** Rule 7: the same boot, seen from the same outer PID namespace, and nothing lives in the run's own. */
-function deathProof(identity: WorkerIdentity): WorkerDeps['proveDead'] {
-  return async (lease: LeaseRow) => {
-    if (identity.bootId === 'unknown' || lease.run_pidns === null || lease.run_pidns === 'none') return false;
-    if (lease.boot_id !== identity.bootId || lease.worker_pidns !== identity.pidNamespace) return false;
-    return await isNamespaceEmpty(lease.run_pidns);
-  };
 }
 
 /** Where the keys of identity tokens lie, should the service run on this machine too. */
@@ -135,7 +126,7 @@ export async function buildWorker(
       environment: own,
     }),
     ring,
-    proveDead: deathProof(identity),
+    proveDead: (lease) => isProvedDead(identity, lease),
     driftChecks: new Map(),
     shutdown: stopping.signal,
   };

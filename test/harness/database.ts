@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { migrateToLatest, openDatabase, type Database } from '#core/store/database.ts';
 import { inject } from 'vitest';
+import { openDatabase, type Database } from '#core/store/database.ts';
+import { MIGRATED } from './template.ts';
 
 /** A fresh, migrated database of its own, dropped by `close`. */
 export interface TestDatabase {
@@ -23,11 +24,11 @@ async function onServer(sql: string): Promise<void> {
 /** Makes a database on the shared server; `migrated: false` leaves it empty. */
 export async function createTestDatabase({ migrated = true } = {}): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`;
-  await onServer(`CREATE DATABASE ${name}`);
+  // A copy of the migrated one costs a quarter of the migrations.
+  await onServer(`CREATE DATABASE ${name} TEMPLATE ${migrated ? MIGRATED : 'template0'}`);
   const url = new URL(inject('postgresUrl'));
   url.pathname = `/${name}`;
   const db = openDatabase(url.href, { maxConnections: 8 });
-  if (migrated) await migrateToLatest(db);
   return {
     db,
     url: url.href,

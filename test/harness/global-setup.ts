@@ -6,6 +6,7 @@ import { loadConfig } from '#core/config.ts';
 import { startPostgres } from '../../toolchain/postgres.ts';
 import { startRedis } from '../../toolchain/redis.ts';
 import { ensureToolchain } from '../../toolchain/setup.ts';
+import { makeTemplate } from './template.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -21,6 +22,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const toolchain = await ensureToolchain({ ...loadConfig(process.env), DATABASE_URL: '', REDIS_URL: '' });
   const dir = await mkdtemp(join(tmpdir(), 'plumbline-test-'));
   const postgres = await startPostgres({ dataDir: join(dir, 'postgres'), fsync: false });
+  await makeTemplate(postgres.url);
   const redis = await startRedis({ dataDir: join(dir, 'redis'), toolchainDir: toolchain.dir });
   project.provide('postgresUrl', postgres.url);
   project.provide('redisUrl', redis.url);
