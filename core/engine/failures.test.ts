@@ -40,6 +40,17 @@ describe('what the engine says and what it means', () => {
     expect(failed('preview', text)).toMatchObject({ kind, reason });
   });
 
+  it.each([
+    ['error: failed to run policy: rpc error: policy pack /p: no answer within 120 s', 'transient'],
+    ['error: failed to analyze resources: exit', 'transient'],
+    ['error: policy pack "/p" failed to start: could not read plugin [/p]: exit status 3', 'stalled'],
+    ['error: validating policy config', 'stalled'],
+    ['error: failed to load Pulumi policy project located at "/p": no runtime', 'stalled'],
+  ])('%s, which means a pack only where one runs', (text, kind) => {
+    expect(failed('preview', text, [{ policyLoadEvent: {} }])).toMatchObject({ kind, reason: 'PolicyPackFailed' });
+    expect(failed('preview', text)).toMatchObject({ reason: 'PreviewFailed' });
+  });
+
   it('does not take a provider of databases for the backend of the state', () => {
     const events = [prelude, error('pq: password authentication failed for user "app"')];
     expect(failed('apply', '', events)).toMatchObject({ reason: 'ApplyFailed' });

@@ -24,6 +24,8 @@ interface Rule {
   advice: string;
   /** Only before the first prelude: later, a program or provider may use the same words. */
   early?: true;
+  /** Only where policy packs run: elsewhere a program or provider may use the same words. */
+  withPacks?: true;
 }
 
 /** What the engine's texts mean (3.259.0). The only place that matches on them. */
@@ -34,6 +36,7 @@ const RULES: readonly Rule[] = [
     kind: 'transient',
     reason: 'PolicyPackFailed',
     advice: 'nothing is known about its policies; correct the pack, or remove it from spec.pulumi.policyPacks',
+    withPacks: true,
   },
   {
     snippet:
@@ -41,6 +44,7 @@ const RULES: readonly Rule[] = [
     kind: 'stalled',
     reason: 'PolicyPackFailed',
     advice: 'the pack does not load; correct it or its settings, or remove it from spec.pulumi.policyPacks',
+    withPacks: true,
   },
   {
     snippet: /the stack is currently locked by[^]*/,
@@ -183,8 +187,8 @@ export function classifyFailure(failure: EngineFailure): ReconcileError {
   const violated = failure.operation === 'apply' ? violationIn(text, failure.log) : undefined;
   if (violated !== undefined) return violation(failure, violated);
   const isEarly = failure.log.phases.length === 0;
-  for (const { snippet, kind, reason, advice, early } of RULES) {
-    if (early && !isEarly) continue;
+  for (const { snippet, kind, reason, advice, early, withPacks } of RULES) {
+    if ((early && !isEarly) || (withPacks && failure.log.packsLoaded === 0)) continue;
     const found = snippet.exec(text);
     if (found) return new ReconcileError({ kind, reason, message: `${tidy(found[0])}: ${advice}` });
   }
