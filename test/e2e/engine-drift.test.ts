@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => fixture.close());
 
 it('finds none in a world that agrees', async () => {
-  expect(await fixture.engine.drift(await fixture.request(config))).toEqual({ items: [], resources: 5 });
+  expect(await fixture.engine.drift(await fixture.request(config))).toEqual({ items: [], resources: 5, noise: 0 });
 });
 
 it('reports what changed with old and new value, what is missing, and a changed secret without its value; and writes nothing', async () => {
@@ -52,7 +52,7 @@ it('reports what an apply of the same artifact would still change', async () => 
   ]);
 });
 
-it('heals exactly the resource it is told to: refreshes it, then plans and applies it', async () => {
+it('heals exactly the resource it is told to, while a check looks that sees the state move', async () => {
   const targets = [urn('a')];
   const before = await fixture.log();
   const refreshed = await fixture.engine.refresh(await fixture.request(config, { targets }), []);
@@ -60,7 +60,39 @@ it('heals exactly the resource it is told to: refreshes it, then plans and appli
   const request = await fixture.request(config, { targets });
   const { plan, changes } = await fixture.engine.preview(request);
   expect(changes.map(({ op, name }) => `${op} ${name}`)).toEqual(['update a']);
+  // A check takes no lock, so neither waits for the other; that the state moved is what tells it to throw its result away.
+  const stateBefore = await fixture.engine.checkpoint(request);
+  const look = fixture.engine.drift(await fixture.request(config)).catch(() => undefined);
   await fixture.engine.apply({ ...request, plan, gate: async () => [] });
+  await look;
+  expect((await fixture.engine.checkpoint(request)).hash).not.toBe(stateBefore.hash);
   expect((await fixture.log()).slice(before.length)).toEqual(['update a']);
   expect((await fixture.files())['a']).toBe('one');
+});
+
+it('runs the program in the refresh where the spec says so, and finds the same', async () => {
+  await writeFile(join(fixture.filesDir, 'a'), 'another');
+  const request = await fixture.request(config, { runProgram: true });
+  const before = await fixture.engine.checkpoint(request);
+  const { items } = await fixture.engine.drift(request);
+  expect(items.filter(({ urn: at, kind }) => at === urn('a') && kind === 'changed')).toMatchObject([
+    { path: 'size' },
+    { path: 'text', before: 'one', after: 'another' },
+  ]);
+  expect(await fixture.engine.checkpoint(request)).toEqual(before);
+});
+
+it('believes nothing of a refresh that failed half-way, and says which resource could not be read', async () => {
+  await writeFile(join(fixture.filesDir, 'a'), 'nobody may read this');
+  await expect(fixture.engine.drift(await fixture.request(config))).rejects.toMatchObject({
+    reason: 'DriftCheckFailed',
+    message: expect.stringContaining('access to a is denied'),
+  });
+});
+
+it('ends a provider that never answers at the limit of the check', async () => {
+  await writeFile(join(fixture.filesDir, 'a'), 'this never answers');
+  await expect(fixture.engine.drift(await fixture.request(config, { timeoutMs: 4_000 }))).rejects.toMatchObject({
+    reason: 'TimedOut',
+  });
 });
