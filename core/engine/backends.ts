@@ -1,7 +1,7 @@
 import type { StateIdentity } from '../domain/plan.ts';
 
 /** Where a state can live: what of the engine's backends Plumbline lets through. `service` is Pulumi Cloud or one like it. */
-export const SCHEMES = ['file', 's3', 'gs', 'azblob', 'postgres', 'https', 'http'] as const;
+const SCHEMES = ['file', 's3', 'gs', 'azblob', 'postgres', 'https', 'http'] as const;
 type Scheme = (typeof SCHEMES)[number];
 
 /**

@@ -9,7 +9,7 @@ import { runEngine } from './run-engine.ts';
 import { prepareRequest, writeRequestSettings, type VersionedEngine } from './session.ts';
 
 /** A state larger than this is not handed out: half of the limit of one stream is kept (output.ts). */
-export const MAX_STATE_BYTES = 64 * 1024 * 1024;
+const MAX_STATE_BYTES = 64 * 1024 * 1024;
 
 async function argumentsOf(request: EngineRequest, { command, input }: ExecRequest): Promise<string[]> {
   const { added, settings } = execTraits(command);

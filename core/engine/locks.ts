@@ -12,7 +12,7 @@ export function runHostname(runId: string): string {
 }
 
 /** A lock as a backend holds it: the text the engine wrote. */
-export interface Lock {
+interface Lock {
   hostname: string;
   username: string;
   pid: number;
@@ -41,7 +41,7 @@ export async function releaseOwnLocks(identity: StateIdentity, runIds: string[])
 }
 
 /** A lock the engine reports, with the name of its object. */
-export interface ReportedLock extends Lock {
+interface ReportedLock extends Lock {
   /** `<uuid>.json` */
   name: string;
 }

@@ -399,9 +399,8 @@ export interface IdentityTokensTable {
   minted_at: DefaultNow;
 }
 
-export const RUN_FILE_KINDS = ['input', 'state'] as const;
 /** `input`: what a person sent along with a command. `state`: what they asked for. */
-export type RunFileKind = (typeof RUN_FILE_KINDS)[number];
+export type RunFileKind = 'input' | 'state';
 
 /** What is too large or too private for a log, for a short time. */
 export interface RunFilesTable {

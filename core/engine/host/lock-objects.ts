@@ -2,7 +2,7 @@ import { createHash, createHmac } from 'node:crypto';
 import type { JWTInput } from 'google-auth-library';
 
 /** One object of a state backend, by its key. */
-export interface LockObject {
+interface LockObject {
   /** Undefined when it is gone. */
   read(): Promise<string | undefined>;
   /** Removes it, and no other. */
