@@ -25,7 +25,7 @@ it.skipIf(folder === undefined)('the table of operations is exactly the list of 
     .join('\n');
   const listed = [...text.matchAll(/^\s*Op\w+\s+OpType = "([a-z-]+)"/gm)].map(([, op]) => op);
   expect(listed.length).toBeGreaterThan(10);
-  expect([...KNOWN_OPS].sort()).toEqual(listed.sort());
+  expect(new Set<string | undefined>(KNOWN_OPS)).toEqual(new Set(listed));
 });
 
 it('every operation of the list has its place in the table', () => {

@@ -28,7 +28,8 @@ beforeEach(async () => {
   await plumbline.stack('shop', { approval: { mode: 'auto' } });
   stackId = await plumbline.stackId('shop');
   await look();
-  expect((await newest()).state).toBe('applied');
+  const { state } = await newest();
+  if (state !== 'applied') throw new Error(`the first run is ${state}`);
 });
 afterEach(() => plumbline.close());
 
@@ -41,7 +42,7 @@ async function planned(): Promise<RunView> {
 it('names what goes, waits for a person in every mode, takes exactly that, and the stack rests', async () => {
   const waiting = await planned();
   expect(waiting).toMatchObject({ operation: 'destroy', state: 'awaiting_approval', summary: { delete: 2 } });
-  expect(waiting.targets.map((urn) => urn.split('::').at(-1)).toSorted()).toEqual(['db', 'web']);
+  expect(new Set(waiting.targets.map((urn) => urn.split('::').at(-1)))).toEqual(new Set(['db', 'web']));
   expect(waiting.needs[0]).toContain('approved by a person in every mode');
   expect(waiting.requestedBy).not.toBe('plumbline');
   const { plan } = await plumbline.run('shop', waiting.number);

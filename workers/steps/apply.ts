@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import { asReconcileError, stalled, type ReconcileError } from '#core/domain/errors.ts';
+import { asReconcileError, type ReconcileError } from '#core/domain/errors.ts';
 import {
   boundDifferences,
   operationDifferences,
@@ -18,7 +18,7 @@ import { openCreates } from '#core/store/open-creates.ts';
 import { getPlan, type PlanRow } from '#core/store/plans.ts';
 import { isOverridden } from '#core/store/overrides.ts';
 import { markApplied } from '#core/store/revisions.ts';
-import { getRunById, previousDesiredRun, type RunRow } from '#core/store/runs.ts';
+import { getRunById, type RunRow } from '#core/store/runs.ts';
 import { getStackById, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import { duringRun, type HeldLease } from '../lease.ts';
@@ -26,12 +26,13 @@ import { record } from '../record.ts';
 import { checkSignatures, type Verified } from '../trust.ts';
 import { allowsBinding, bindingOf, bindPlan } from './bound.ts';
 import { checkpointPatch, leftBehind } from './checkpoint-patch.ts';
-import { afterFailure, againPatch, destroyPlanHash, finishDestroy } from './destroy.ts';
+import { afterFailure, destroyPlanHash, finishDestroy } from './destroy.ts';
 import { failRun } from './fail.ts';
 import { planContext } from './plan-context.ts';
 import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
+import { handleViolation, makeStale } from './stale.ts';
 import { fetchProgram, withWorkspace, type RunScene, type Workspace } from './workspace.ts';
 
 /** For reading what a failed apply left in the state. */
@@ -103,31 +104,6 @@ async function differences(
   return found;
 }
 
-async function makeStale(
-  deps: WorkerDeps,
-  lease: HeldLease,
-  run: RunRow,
-  from: 'approved' | 'applying',
-  found: string[],
-) {
-  const message = `what was approved no longer holds: ${found.join('; ')}. A new plan is made`;
-  const outcome = outcomeOf('stale', message);
-  await record(deps, lease, {
-    run: { id: run.id, from, to: 'stale', patch: { message, reason: 'PlanStale' } },
-    ...(outcome && { outcome }),
-    stack: againPatch(run),
-    events: [
-      {
-        type: 'PlanStale',
-        reason: 'PlanStale',
-        severity: 'warning',
-        message,
-        data: { run: run.number, planDigest: run.plan_digest, differences: found },
-      },
-    ],
-  });
-}
-
 async function finishApply(
   deps: WorkerDeps,
   lease: HeldLease,
@@ -179,32 +155,6 @@ async function finishApply(
       if (run.trigger !== 'heal') await markApplied(trx, { stackId: stack.id, digest: run.digest });
       await recordHeals(trx, { tenant: stack.tenant, stackId: stack.id, items: healed });
     },
-  });
-}
-
-/** A violation found before any change means the program planned differently with nothing bound changed. */
-async function handleViolation(deps: WorkerDeps, lease: HeldLease, run: RunRow, error: ReconcileError) {
-  const previous = await previousDesiredRun(deps.db, run);
-  const again = previous?.state === 'stale' && previous.digest === run.digest && previous.reason === 'NonDeterministic';
-  if (again) {
-    const message = `two plans in a row of ${run.revision} were violated with nothing bound changed: ${error.message}. Make the program deterministic`;
-    await failRun(deps, lease, run, 'applying', stalled('NonDeterministic', message));
-    return;
-  }
-  const outcome = outcomeOf('stale', error.message);
-  await record(deps, lease, {
-    run: { id: run.id, from: 'applying', to: 'stale', patch: { message: error.message, reason: 'NonDeterministic' } },
-    ...(outcome && { outcome }),
-    stack: { attempted_key: null },
-    events: [
-      {
-        type: 'PlanStale',
-        reason: 'NonDeterministic',
-        severity: 'warning',
-        message: error.message,
-        data: { run: run.number },
-      },
-    ],
   });
 }
 
