@@ -23,7 +23,7 @@ export function overridesFor(report: PolicyReport): string[] {
 }
 
 /** A violation in one line: what, by whom, why. */
-export function sayViolation({ pack, policy, urn, message }: PolicyViolation): string {
+function sayViolation({ pack, policy, urn, message }: PolicyViolation): string {
   const resource = urn?.split('::').slice(3).join('::') || 'the stack';
   return `${pack}/${policy} on ${resource}: ${message.replaceAll(/\s+/g, ' ').trim()}`;
 }

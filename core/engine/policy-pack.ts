@@ -5,7 +5,7 @@ import { stalled } from '../domain/errors.ts';
 import { isDocument } from './json-document.ts';
 
 /** What makes a folder a policy pack. */
-export const PACK_FILE = 'PulumiPolicy.yaml';
+const PACK_FILE = 'PulumiPolicy.yaml';
 
 const MAX_PACK_FILE_BYTES = 256 * 1024;
 

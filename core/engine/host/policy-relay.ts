@@ -5,7 +5,7 @@ import { bytesService, relayTo, type CallRules } from './relay.ts';
 import { listen } from './serve.ts';
 
 /** Longest time one question to a policy pack may take; a whole stack is one question. */
-export const PACK_LIMIT_MS = 120_000;
+const PACK_LIMIT_MS = 120_000;
 
 const { ADVISORY, MANDATORY, REMEDIATE } = analyzer.EnforcementLevel;
 
