@@ -1,23 +1,18 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { inject } from 'vitest';
 import { loadConfig, type Config } from '#core/config.ts';
 import type { Role, StackSpec } from '#core/domain/manifest.ts';
 import { canonicalJson } from '#core/domain/plan.ts';
-import { parseRepository } from '#core/domain/reference.ts';
 import type { DriftItemView, EventView, RunDetailView, RunView, StackView } from '#core/domain/view.ts';
 import { scrubResults } from '#core/engine/scrubbed.ts';
 import { createBlobCache } from '#core/oci/blob-cache.ts';
 import { createArtifactStore } from '#core/oci/cache.ts';
 import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
-import { pushProgram } from '#core/oci/pack.ts';
-import type { Descriptor } from '#core/oci/port.ts';
-import { signArtifact } from '#core/oci/sign.ts';
-import { readSigningKey } from '#core/oci/sign-key.ts';
 import { createRegistryClient } from '#core/oci/registry-client.ts';
 import { createRunClouds } from '#core/identity/run-clouds.ts';
 import { createLogger } from '#core/logger.ts';
@@ -27,7 +22,6 @@ import { createSecretStores } from '#core/secret-stores/stores.ts';
 import { loadMasterKey, newTenantKey } from '#core/secrets.ts';
 import { createTenant } from '#core/store/tenants.ts';
 import { createToken } from '#core/store/tokens.ts';
-import { startRegistry } from '../../registry/server.ts';
 import { buildApp } from '../../service/app.ts';
 import { openIssuer } from '../../service/oidc/issuer.ts';
 import type { WorkerDeps } from '../../workers/deps.ts';
@@ -35,7 +29,8 @@ import { checkDrift } from '../../workers/drift.ts';
 import { reconcile } from '../../workers/reconcile.ts';
 import { createSweep } from '../../workers/sweep.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
-import { createFakeEngine, type FakeEngine, type FakeProgram } from './fake-engine.ts';
+import { createFakeEngine, type FakeEngine } from './fake-engine.ts';
+import { startTestRegistry, type TestRegistry } from './test-registry.ts';
 
 const WAIT_MS = 20_000;
 const HOOK_SECRET = 'hook-secret-of-the-test';
@@ -52,7 +47,7 @@ function keepingLogger(lines: string[], scrubber: Scrubber): Logger {
 }
 
 /** A whole Plumbline in this process: everything is real but the engine. */
-export interface TestPlumbline {
+export interface TestPlumbline extends Omit<TestRegistry, 'host' | 'close'> {
   tenant: string;
   database: TestDatabase;
   engine: FakeEngine;
@@ -71,13 +66,6 @@ export interface TestPlumbline {
     body?: unknown,
     token?: string,
   ): Promise<{ status: number; body: T }>;
-  /** Packs and pushes a fake program; returns its digest. */
-  push(program: FakeProgram | Record<string, string>, tag?: string, repository?: string): Promise<string>;
-  moveTag(digest: string, tag: string, repository?: string): Promise<void>;
-  /** Attaches a signature by a private key in PEM. */
-  sign(digest: string, key: string, repository?: string): Promise<void>;
-  /** What is attached to a digest. */
-  attached(digest: string, repository?: string): Promise<Descriptor[]>;
   /** Applies a Stack whose source is the repository `infra/<name>`, tag `prod`. */
   stack(name: string, change?: Partial<StackSpec>): Promise<void>;
   secret(name: string, data: Record<string, string>): Promise<void>;
@@ -86,8 +74,6 @@ export interface TestPlumbline {
   /** The dependencies of a second worker. */
   secondWorker(change?: Partial<WorkerDeps>): WorkerDeps;
   stackId(name: string): Promise<string>;
-  /** Stops the registry, or starts it again where it was. */
-  registryAway(away: boolean): Promise<void>;
   /** The key of a plan's state in the fake engine. */
   identityOf(plan: RunDetailView['plan']): string;
   view(name: string): Promise<StackView>;
@@ -165,17 +151,6 @@ function workerDeps(
   };
 }
 
-async function writeProgram(dir: string, program: FakeProgram | Record<string, string>): Promise<void> {
-  const files =
-    'resources' in program
-      ? { 'Pulumi.yaml': 'name: shop\nruntime: nodejs\n', 'program.json': JSON.stringify(program) }
-      : program;
-  for (const [name, text] of Object.entries(files)) {
-    await mkdir(dirname(join(dir, name)), { recursive: true });
-    await writeFile(join(dir, name), String(text));
-  }
-}
-
 /** Starts one; `close` ends it and removes all it made. */
 export async function startTestPlumbline(options: TestOptions = {}): Promise<TestPlumbline> {
   const dir = await mkdtemp(join(tmpdir(), 'plumbline-scenario-'));
@@ -242,8 +217,7 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
   const hook = { url: `${url}${receivers.items[0]?.hook}`, secret: HOOK_SECRET };
   const notifications =
     options.webhook === false ? [] : [{ url: hook.url, headers: { Authorization: `Bearer ${HOOK_SECRET}` } }];
-  let registry = await startRegistry({ dir: join(dir, 'registry'), notifications });
-  const registryHost = `127.0.0.1:${registry.port}`;
+  const { host: registryHost, close: closeRegistry, ...registryParts } = await startTestRegistry(dir, notifications);
   const config = loadConfig({ PLUMBLINE_SERVICE_URL: url, ...baseEnv, PLUMBLINE_PLAIN_HTTP_REGISTRIES: registryHost });
   const deps = workerDeps(
     config,
@@ -260,15 +234,14 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
           openQueueWorker({ ...queue, queue: 'drift', process: (job) => checkDrift(deps, job.stackId) }),
         ];
   const sweep = createSweep(deps);
-  const client = createRegistryClient({ plainHttpHosts: [registryHost] });
   const base = `/v1/tenants/${tenant}/stacks`;
-  let pushes = 0;
 
   const plumbline: TestPlumbline = {
     tenant,
     database,
     engine,
     deps,
+    ...registryParts,
     registryHost,
     url,
     token,
@@ -277,35 +250,6 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
     log,
     api,
     sweep,
-    async push(program, tag = 'prod', repository = 'shop') {
-      const folder = join(dir, `program-${(pushes += 1)}`);
-      await mkdir(folder);
-      await writeProgram(folder, program);
-      const at = parseRepository(`oci://${registryHost}/infra/${repository}`);
-      return (
-        await pushProgram(client, { dir: folder, repository: at, tag, annotations: {} }, AbortSignal.timeout(10_000))
-      ).digest;
-    },
-    async moveTag(digest, tag, repository = 'shop') {
-      await client.tag(
-        parseRepository(`oci://${registryHost}/infra/${repository}`),
-        digest,
-        tag,
-        AbortSignal.timeout(10_000),
-      );
-    },
-    async sign(digest, key, repository = 'shop') {
-      const at = parseRepository(`oci://${registryHost}/infra/${repository}`);
-      const request = { repository: at, digest, key: await readSigningKey(key) };
-      await signArtifact(client, request, AbortSignal.timeout(10_000));
-    },
-    attached: (digest, repository = 'shop') =>
-      client.referrers(
-        parseRepository(`oci://${registryHost}/infra/${repository}`),
-        digest,
-        {},
-        AbortSignal.timeout(10_000),
-      ),
     async stack(name, change = {}) {
       const spec = {
         source: { repository: `oci://${registryHost}/infra/${name}`, ref: { tag: 'prod' }, interval: '1h' },
@@ -319,10 +263,6 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
     secret: async (name, data) =>
       void (await ask('POST', '/v1/apply', { manifests: [manifest('Secret', name, { data })] })),
     person: (name, role = 'approver') => makeToken(database, tenant, role, name),
-    async registryAway(away) {
-      if (away) await registry.close();
-      else registry = await startRegistry({ dir: join(dir, 'registry'), notifications, port: registry.port });
-    },
     identityOf: (plan) => canonicalJson(plan?.bound['identity']),
     secondWorker: (change = {}) => ({
       ...deps,
@@ -391,10 +331,9 @@ export async function startTestPlumbline(options: TestOptions = {}): Promise<Tes
     async close() {
       shutdown.abort();
       await Promise.all(workers.map((worker) => worker.close()));
-      await registry.close();
+      await closeRegistry();
       await app.close();
       await ring.close();
-      await client.close();
       await database.close();
       await rm(dir, { recursive: true, force: true });
     },
