@@ -15,7 +15,7 @@ export interface Ignored {
 }
 
 /** A rule longer than this would be a silence nobody remembers. */
-export const LONGEST_IGNORE_MS = 366 * 86_400_000;
+const LONGEST_IGNORE_MS = 366 * 86_400_000;
 
 /** Whether `*` as any text makes the pattern the text. Takes time linear in both: patterns are strangers' input. */
 export function matchesGlob(pattern: string, text: string): boolean {

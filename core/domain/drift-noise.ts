@@ -3,7 +3,7 @@ import { parseDocument } from 'yaml';
 import { canonicalJson } from './plan.ts';
 
 /** Why two values are the same thing written otherwise; docs/drift.md lists them. */
-export const NOISE = ['absent', 'empty', 'scalar', 'json', 'yaml', 'pem', 'timestamp', 'ipv6'] as const;
+const NOISE = ['absent', 'empty', 'scalar', 'json', 'yaml', 'pem', 'timestamp', 'ipv6'] as const;
 export type Noise = (typeof NOISE)[number];
 
 /** Longer documents are compared as they are: reading them would cost more than a person's look. */
