@@ -21,6 +21,7 @@ const START_MS = 60_000;
 /** A whole Plumbline of real processes, every one of which can be killed and comes back. */
 export interface Installation {
   api: Api;
+  databaseUrl: string;
   stateDir: string;
   registry: string;
   /** The workers' processes now. */
@@ -37,6 +38,8 @@ export interface InstallationOptions {
   /** Stacks a worker reconciles at once. */
   concurrency: number;
   leaseSeconds: number;
+  /** Opens a way to a server's port for each worker, which can be cut; without one they go to it directly. */
+  waysTo?(port: number): Promise<number[]>;
 }
 
 interface Servers {
@@ -85,6 +88,13 @@ function environment(
   };
 }
 
+function through(address: string, port: number | undefined): string {
+  if (port === undefined) return address;
+  const url = new URL(address);
+  url.port = String(port);
+  return url.href;
+}
+
 /** Starts one in `dir`. */
 export async function startInstallation(
   dir: string,
@@ -101,7 +111,13 @@ export async function startInstallation(
   const env = () => environment({ dir, toolchain, servers, registry, servicePort }, options);
   const start = (name: string, script: string, argv: string[], more: Record<string, string>) =>
     startProcess(name, [join(root, script), ...argv], { env: more, logFile: join(logs, `${name}.log`) });
-  const startWorker = (index: number) => start(`worker-${index}`, 'workers/main.ts', [], env());
+  const waysTo = async (url: string) => await options.waysTo?.(Number(new URL(url).port));
+  const ways = { DATABASE_URL: await waysTo(servers.postgres.url), REDIS_URL: await waysTo(servers.redis.url) };
+  const startWorker = (index: number) => {
+    const more = env();
+    for (const [name, ports] of Object.entries(ways)) more[name] = through(more[name] ?? '', ports?.[index]);
+    return start(`worker-${index}`, 'workers/main.ts', [], more);
+  };
   const first = await startService(env(), logs, servicePort);
   const url = `http://127.0.0.1:${servicePort}`;
   const api = createApi(url, first.token);
@@ -133,6 +149,7 @@ export async function startInstallation(
 
   return {
     api,
+    databaseUrl: servers.postgres.url,
     stateDir: join(dir, 'data/state/default'),
     registry,
     workers: () => workers.map(({ pid }) => pid),
