@@ -104,7 +104,7 @@ async function until(what: string, wanted: () => Promise<boolean> | boolean): Pr
  * Strikes the worker that applies the next version in the middle of a create, and has the other take over; the request of the
  * struck run never arrives. `heal` is what lets the struck one go on.
  */
-async function takenOver(
+async function expectTakenOver(
   name: string,
   strike: (worker: number) => void,
   heal: (worker: number) => void,
@@ -135,7 +135,7 @@ async function takenOver(
 }
 
 it('a worker that is frozen: its run is killed before the lease ends, another goes on, and once thawed it writes nothing', async () => {
-  await takenOver(
+  await expectTakenOver(
     'frozen',
     (worker) => process.kill(installation.workers()[worker] ?? 0, 'SIGSTOP'),
     (worker) => process.kill(installation.workers()[worker] ?? 0, 'SIGCONT'),
@@ -143,7 +143,7 @@ it('a worker that is frozen: its run is killed before the lease ends, another go
 });
 
 it('a worker that is cut off from database and queue: the same, and both workers serve afterwards', async () => {
-  await takenOver(
+  await expectTakenOver(
     'cut-off',
     (worker) => ways[worker]?.forEach((way) => way.cut(true)),
     (worker) => ways[worker]?.forEach((way) => way.cut(false)),
