@@ -64,7 +64,10 @@ export function ignoredBy(item: Ignorable, rules: readonly DriftIgnore[], now: D
   return found && { until: new Date(found.expires), reason: found.reason };
 }
 
-/** What is wrong with a rule that is applied now: nothing to match, or an end that is past or too far away. */
+/**
+ * What is wrong with a rule that is applied now: nothing to match, or an end that is too far away. One that has run out is
+ * taken and does nothing, so that a manifest can be applied again as it is.
+ */
 export function ignoreErrors(rules: readonly DriftIgnore[], now: Date): { path: string; message: string }[] {
   return rules.flatMap((rule, index) => {
     const path = `spec/drift/ignore/${index}`;
@@ -72,12 +75,7 @@ export function ignoreErrors(rules: readonly DriftIgnore[], now: Date): { path: 
     if (rule.urn === undefined && rule.type === undefined && rule.path === undefined)
       errors.push({ path, message: 'names none of urn, type and path, so it would ignore everything' });
     const ms = Date.parse(rule.expires) - now.getTime();
-    if (!(ms > 0))
-      errors.push({
-        path: `${path}/expires`,
-        message: `${rule.expires} is past; remove the rule or name a later time`,
-      });
-    else if (ms > LONGEST_IGNORE_MS)
+    if (ms > LONGEST_IGNORE_MS)
       errors.push({ path: `${path}/expires`, message: `${rule.expires} is more than a year away` });
     return errors;
   });
