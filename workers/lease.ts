@@ -110,7 +110,7 @@ export async function duringRun(
 
 /** Whether a run keeps the machine and the world busy; one that waits for a person does not. */
 export function isBusy(run: { state: RunState } | undefined): boolean {
-  return run !== undefined && run.state !== 'awaiting_approval';
+  return run !== undefined && run.state !== 'awaiting_approval' && run.state !== 'policy_failed';
 }
 
 function madeWay(): ReconcileError {

@@ -34,17 +34,8 @@ export const TRANSITIONS = {
   verifying: ['fetching', 'superseded', 'canceled', 'errored'],
   fetching: ['planning', 'superseded', 'canceled', 'errored'],
   planning: ['planned', 'policy_failed', 'awaiting_approval', 'approved', 'superseded', 'canceled', 'errored'],
-  // A person overrides what the policies say: the plan is made again with that on record.
-  policy_failed: [
-    'planning',
-    'awaiting_approval',
-    'discarded',
-    'expired',
-    'stale',
-    'superseded',
-    'canceled',
-    'errored',
-  ],
+  // A person overrides what the policies say; what is overridden then waits for its approvals like any other plan.
+  policy_failed: ['awaiting_approval', 'discarded', 'expired', 'stale', 'superseded', 'canceled'],
   awaiting_approval: ['approved', 'discarded', 'expired', 'stale', 'superseded', 'canceled'],
   approved: ['applying', 'stale', 'superseded', 'canceled', 'errored'],
   applying: ['applied', 'stale', 'interrupting', 'errored'],
