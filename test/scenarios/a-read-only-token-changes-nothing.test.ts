@@ -49,7 +49,8 @@ it('changes nothing with a GET, not even for an administrator', async () => {
   const before = await fingerprint(service.db);
   for (const route of routes.filter((one) => one.method === 'GET')) {
     const answer = await service.call('GET', route.url, service.admin);
-    expect(answer.status, route.url).toBe(200);
+    // Nobody has had the state read: a GET does not do that.
+    expect(answer.status, route.url).toBe(route.id === 'runs.state' ? 404 : 200);
   }
   expect(await fingerprint(service.db)).toBe(before);
 });
