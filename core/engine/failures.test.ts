@@ -81,6 +81,21 @@ describe('a plan that is violated', () => {
 
   const violation = error('resource urn:x violates plan: properties changed: +-[text]');
 
+  it.each([
+    'create is not allowed by the plan: no steps were expected for this resource',
+    'delete is not allowed by the plan: this resource is constrained to same',
+    'update is not allowed by the plan: no more steps were expected for this resource',
+    'Expected a new resource plan for urn:x',
+    'resource plan goal type (a) does not match program goal type (b)',
+  ])('is one in the words %j too, and names the resource', (words) => {
+    const step = error(words, 'urn:pulumi:s::p::a:b:C::inside');
+    expect(failed('apply', '', [prelude, step])).toMatchObject({ reason: 'PlanStale' });
+    expect(failed('apply', '', [prelude, prelude, step])).toMatchObject({
+      reason: 'PlanExceeded',
+      message: expect.stringContaining('inside: '),
+    });
+  });
+
   it('changed nothing when found in the preview phase', () => {
     expect(failed('apply', '', [prelude, violation])).toMatchObject({ reason: 'PlanStale' });
   });

@@ -121,13 +121,20 @@ export function saysWhy(message: string): boolean {
   return text !== '' && !USELESS.test(text);
 }
 
-const EXCEEDED = /[^\n]*violates plan[^\n]*/;
+/** Goals and inputs, a step of another kind, a resource nobody planned (deploy/step_generator.go, step_executor.go). */
+const EXCEEDED =
+  /[^\n]*(?:violates plan|is not allowed by the plan:|Expected a new resource plan for|resource plan goal (?:type|name))[^\n]*/;
 const NOT_SEEN = /expected resource operations for [^\n]*none were seen[^\n]*/;
 
 /** What the plan did not allow. The engine also misses what it did not come to because another resource failed: that is none. */
 function violationIn(text: string, log: EventLog): string | undefined {
   const exceeded = EXCEEDED.exec(text)?.[0];
-  if (exceeded !== undefined) return exceeded;
+  if (exceeded !== undefined) {
+    // The words for a step do not name the resource; its diagnostic does.
+    const { urn = '' } = log.errors.find(({ message }) => EXCEEDED.test(message)) ?? {};
+    const name = urn.split('::').slice(3).join('::');
+    return name === '' || exceeded.includes(urn) ? exceeded : `${name}: ${exceeded.trim()}`;
+  }
   const failed = log.errors.some(({ urn, message }) => urn !== undefined && urn !== '' && saysWhy(message));
   return failed ? undefined : NOT_SEEN.exec(text)?.[0];
 }
