@@ -19,6 +19,17 @@ describe('what the engine says and what it means', () => {
   it.each([
     ['error: the stack is currently locked by 1 lock(s).', 'transient', 'StateLocked'],
     ['error: getting secrets manager: incorrect passphrase', 'stalled', 'StateMovedOutside'],
+    [
+      'error: getting stack configuration: get stack secrets manager: incorrect passphrase',
+      'stalled',
+      'StateMovedOutside',
+    ],
+    [
+      'error: get stack secrets manager: secrets (code=Unknown): operation error KMS: Decrypt',
+      'transient',
+      'SecretsProviderFailed',
+    ],
+    ['error: constructing secrets manager of type "cloud": permission denied', 'transient', 'SecretsProviderFailed'],
     ["error: no stack named 'prod' found", 'stalled', 'StateRegressed'],
     [
       "error: no resource plugin 'pulumi-resource-aws' found in the workspace at version v6",
