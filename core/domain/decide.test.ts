@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { decide, retryDelayMs, type LiveRun, type Snapshot } from './decide.ts';
+import { decide, destroyedKey, retryDelayMs, type LiveRun, type Snapshot } from './decide.ts';
 import type { StackSpec } from './manifest.ts';
 
 const now = new Date('2026-11-24T12:00:00Z');
@@ -255,4 +255,46 @@ it.each([
   [30, 3_600_000],
 ])('after %d failures the next attempt is %d ms away', (failures, expected) => {
   expect(retryDelayMs(spec, failures)).toBe(expected);
+});
+
+describe('a destroy', () => {
+  const asked = { destroyRequestedBy: 'shop/alice' };
+  const gone = { attemptedKey: destroyedKey(1), applied: undefined };
+  it.each<[string, Partial<Snapshot>, object]>([
+    ['goes by the applied revision', { ...asked, ...newer }, { type: 'plan', operation: 'destroy', digest: v1.digest }],
+    [
+      'takes what a first apply left that never came through',
+      { ...asked, applied: undefined },
+      { type: 'plan', operation: 'destroy', digest: v1.digest },
+    ],
+    [
+      'is dropped where nothing ever ran',
+      { ...asked, applied: undefined, resolved: undefined },
+      { type: 'drop-destroy' },
+    ],
+    [
+      'waits for the answers about interrupted operations',
+      { ...asked, pending: { open: 1, answered: 0 } },
+      { type: 'rest' },
+    ],
+    ['sends a waiting plan away', { ...asked, run: live({}) }, { type: 'supersede' }],
+    ['is not outdated by a newer revision', { ...newer, run: live({ operation: 'destroy' }) }, { type: 'rest' }],
+    ['is outdated by another spec', { generation: 2, run: live({ operation: 'destroy' }) }, { type: 'supersede' }],
+    ['is followed by rest, whatever comes', { ...gone, ...newer }, { type: 'rest' }],
+    ['is not healed away', { ...gone, healRequestedBy: 'shop/alice', healTargets: ['urn:a'] }, { type: 'drop-heal' }],
+    [
+      'is over when a person reconciles',
+      { attemptedKey: null, applied: undefined },
+      { type: 'plan', operation: 'update' },
+    ],
+    ['is over with another spec', { ...gone, generation: 2 }, { type: 'plan', operation: 'update' }],
+    [
+      'that is discarded has the stack looked at again',
+      { lastDestroy: 'discarded' },
+      { type: 'plan', operation: 'update' },
+    ],
+    ['that failed early leaves the stack at rest', { lastDestroy: 'errored' }, { type: 'rest' }],
+  ])('%s', (_what, change, action) => {
+    expect(decide({ ...atRest, ...change })).toMatchObject(action);
+  });
 });
