@@ -101,8 +101,9 @@ export interface EventLog {
   errors: Diagnostic[];
 }
 
-/** More errors than this say nothing new. */
+/** More errors than this, or longer ones, say nothing new; a program writes them. */
 const MAX_ERRORS = 50;
+const MAX_ERROR_CHARS = 16_384;
 /** Violations and remediations of a phase that are kept; nobody reads more. */
 export const MAX_POLICY_EVENTS = 2_000;
 
@@ -131,7 +132,7 @@ export function recordEvent(log: EventLog, event: EngineEvent): void {
   if (event.policyLoadEvent) log.packsLoaded += 1;
   const phase = log.phases.at(-1);
   if (event.diagnosticEvent?.severity === 'error' && log.errors.length < MAX_ERRORS)
-    log.errors.push(event.diagnosticEvent);
+    log.errors.push({ ...event.diagnosticEvent, message: event.diagnosticEvent.message.slice(0, MAX_ERROR_CHARS) });
   if (phase === undefined) return;
   if (event.resourcePreEvent) phase.steps.push(event.resourcePreEvent.metadata);
   if (event.resOutputsEvent) phase.outputs.push(event.resOutputsEvent.metadata);

@@ -32,3 +32,25 @@ export function changedInputs(bytes: Uint8Array): Map<string, string[]> {
   const plans = documentAt(parsePlan(bytes), 'resourcePlans');
   return new Map(Object.keys(plans).map((urn) => [urn, changedKeys(documentAt(plans, urn))]));
 }
+
+/** One resource of a plan: what is done to it, and the inputs it gets anew. */
+export interface PlannedResource {
+  urn: string;
+  ops: string[];
+  inputs: Document;
+}
+
+/** @throws Error when the bytes are no plan. */
+export function plannedResources(bytes: Uint8Array): PlannedResource[] {
+  const plans = documentAt(parsePlan(bytes), 'resourcePlans');
+  return Object.keys(plans).map((urn) => {
+    const plan = documentAt(plans, urn);
+    const diff = documentAt(documentAt(plan, 'goal'), 'inputDiff');
+    const { steps } = plan;
+    return {
+      urn,
+      ops: Array.isArray(steps) ? steps.map(String) : [],
+      inputs: { ...documentAt(diff, 'adds'), ...documentAt(diff, 'updates') },
+    };
+  });
+}

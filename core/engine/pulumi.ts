@@ -11,6 +11,7 @@ import { liveDrift, pendingChanges, refreshedResources } from './drift.ts';
 import { phaseOf, type Phase } from './events.ts';
 import { withGate } from './gated.ts';
 import { releaseOwnLocks } from './locks.ts';
+import { requireAgreement } from './plan-agreement.ts';
 import { changedInputs, planFileHash } from './plan-file.ts';
 import type {
   ApplyRequest,
@@ -59,6 +60,7 @@ async function previewOnce(
   });
   const plan = await readFile(planPath);
   const phase = phaseOf(log, 0);
+  requireAgreement(plan, phase);
   return { phase, plan, changes: resourceChanges(phase, changedInputs(plan)), policies: policies.report(log, phase) };
 }
 
@@ -135,7 +137,11 @@ async function drift(engine: VersionedEngine, request: EngineRequest): Promise<D
   return { items: [...items, ...pendingChanges(planned.changes)], resources: refreshedResources(live), noise };
 }
 
-async function refresh(engine: VersionedEngine, request: EngineRequest, answers: CompleteAnswer[]): Promise<Checkpoint> {
+async function refresh(
+  engine: VersionedEngine,
+  request: EngineRequest,
+  answers: CompleteAnswer[],
+): Promise<Checkpoint> {
   const imported = await settleAnswers(engine, request, answers);
   // Without targets all are refreshed, the imported ones among them.
   const targets = request.targets.length === 0 ? [] : [...request.targets, ...imported];
