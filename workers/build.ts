@@ -13,7 +13,7 @@ import { createCloudIdentity } from '#core/oci/identity/cloud-credentials.ts';
 import { createArtifactStore, type ArtifactStore } from '#core/oci/cache.ts';
 import { createConfiguredClient } from '#core/oci/configured-client.ts';
 import { createRing } from '#core/queue.ts';
-import { createScrubber } from '#core/scrubber.ts';
+import { createScrubber, type Scrubber } from '#core/scrubber.ts';
 import { createSecretStores } from '#core/secret-stores/stores.ts';
 import { loadMasterKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
@@ -68,6 +68,19 @@ export function openArtifacts(config: Config): ArtifactStore {
   });
 }
 
+function openEngine(config: Config, toolchain: Toolchain, scrubber: Scrubber, own: Record<string, string | undefined>) {
+  const pulumi = createPulumiEngine({
+    engineDir: toolchain.engine.dir,
+    nodePath: process.execPath,
+    isolation: config.PLUMBLINE_ISOLATION,
+    hiddenDirs: [config.dataDir, config.cacheDir, dirname(config.keyFile), ...keyFolders(config)],
+    maxOutputBytes: config.PLUMBLINE_MAX_OUTPUT_KB * KIB,
+    scrubber,
+    ownEnvironment: own,
+  });
+  return scrubResults(pulumi, scrubber);
+}
+
 /**
  * Connects a worker to everything it needs; of `own`, the process's environment, only PATH, certificates and what
  * credential helpers need are read.
@@ -85,16 +98,7 @@ export async function buildWorker(
   const db = openDatabase(servers.databaseUrl, { maxConnections: 10 });
   await migrateToLatest(db);
   await requireMasterKey(db, masterKey, config.keyFile);
-  const pulumi = createPulumiEngine({
-    engineDir: toolchain.engine.dir,
-    nodePath: process.execPath,
-    isolation: config.PLUMBLINE_ISOLATION,
-    hiddenDirs: [config.dataDir, config.cacheDir, dirname(config.keyFile), ...keyFolders(config)],
-    maxOutputBytes: config.PLUMBLINE_MAX_OUTPUT_KB * KIB,
-    scrubber,
-    ownEnvironment: own,
-  });
-  const engine = scrubResults(pulumi, scrubber);
+  const engine = openEngine(config, toolchain, scrubber, own);
   const { engine: engineVersion = 'unknown' } = await engine.versions('');
   await ensureInstallation(db, engineVersion);
   const client = await createConfiguredClient(config, own, {

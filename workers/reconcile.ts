@@ -119,6 +119,18 @@ async function exhaust(scene: Scene): Promise<void> {
   });
 }
 
+/** Requests that have nothing left to do. */
+const DROPPED = {
+  'drop-heal': {
+    stack: { heal_requested_by: null },
+    events: [{ type: 'HealDropped', message: 'nothing is left to heal: no changed resource in the last drift check' }],
+  },
+  'drop-destroy': {
+    stack: { destroy_requested_by: null },
+    events: [{ type: 'DestroyDropped', message: 'nothing was ever run for this stack, so nothing is destroyed' }],
+  },
+};
+
 async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>): Promise<void> {
   const { deps, lease, stack } = scene;
   switch (action.type) {
@@ -165,17 +177,8 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
     case 'exhaust':
       return await exhaust(scene);
     case 'drop-heal':
-      return await record(deps, lease, {
-        stack: { heal_requested_by: null },
-        events: [
-          { type: 'HealDropped', message: 'nothing is left to heal: no changed resource in the last drift check' },
-        ],
-      });
     case 'drop-destroy':
-      return await record(deps, lease, {
-        stack: { destroy_requested_by: null },
-        events: [{ type: 'DestroyDropped', message: 'nothing was ever run for this stack, so nothing is destroyed' }],
-      });
+      return await record(deps, lease, DROPPED[action.type]);
     default:
       return unreachable(action);
   }

@@ -9,7 +9,12 @@ const allow = async () => [];
 
 it('applies exactly what a preview of a new stack showed, and then has nothing to do', async () => {
   const request = await fixture.request({ files: { a: 'one', b: 'two' }, secret: 'hush hush' });
-  expect(await fixture.engine.checkpoint(request)).toEqual({ hash: 'absent', resources: 0, dynamic: 0, pendingOperations: [] });
+  expect(await fixture.engine.checkpoint(request)).toEqual({
+    hash: 'absent',
+    resources: 0,
+    dynamic: 0,
+    pendingOperations: [],
+  });
 
   const preview = await fixture.engine.preview(request);
   expect(preview.summary).toEqual({ create: 4 });

@@ -72,13 +72,13 @@ async function portOf(child: ChildProcess): Promise<{ port: number; rest: Buffer
 
 function start(request: languageTypes.RunPluginRequest, packDir: string): ChildProcess {
   const runner = resolveSdk(packDir, 'cmd/run-policy-pack');
-  const [command = '', ...args] = [
+  const [command, ...args] = [
     ...foreignPrefix('pack'),
     process.execPath,
     runner,
     ...request.getArgsList(),
     packDir,
-  ];
+  ] as const;
   return spawn(command, args, {
     // The SDK reads the pack's version and tsconfig.json there.
     cwd: packDir,
