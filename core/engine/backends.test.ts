@@ -3,6 +3,7 @@ import {
   backendErrors,
   backendUrlErrors,
   engineStackName,
+  meetsShared,
   nameError,
   sharesPlace,
   tenantBackend,
@@ -37,7 +38,19 @@ describe('the URL of a backend', () => {
     ['postgres://db', 'postgres://host/database'],
     ['file://host/state', 'names a host'],
     ['file:///state/../other', 'no plain URL'],
-    ['s3://bucket/a/%2e%2e/b%2Fc', 'escaped'],
+    ['s3://bucket/a/%2e%2e/b%2Fc', 'a % or a backslash'],
+    // The parser resolves it to another tenant's folder, while the text lies in the tenant's own.
+    ['file:///data/state/shop/%2e%2e/bank', 'a % or a backslash'],
+    ['file:///data/state/shop/.%2E/%2e./..%2f', 'a % or a backslash'],
+    // Go decodes both, so each is the place of somebody else.
+    ['s3://bucket/te%6eant', 'a % or a backslash'],
+    ['postgres://db/st%61tes', 'a % or a backslash'],
+    ['https://api.pulumi.com\\x', 'a % or a backslash'],
+    ['s3://bucket//acme', 'doubled slash'],
+    ['FILE:///state/acme', 'written as file://'],
+    ['S3://bucket/acme', 'written as s3://'],
+    ['https:api.pulumi.com', 'written as https://'],
+    ['postgres://one,two/states', 'postgres://host/database'],
     ['s3:///acme', 'names no bucket'],
     ['http://pulumi.example.com', 'in clear'],
     ['mem://x', 'unknown scheme'],
@@ -60,6 +73,9 @@ it.each([
   ['azblob://c/x?storage_account=one', 'azblob://c/x', true],
   ['postgres://h/d', 'postgres://u@h:5432/d?table=pulumi_state', true],
   ['postgres://h/d?table=a', 'postgres://h/d?table=b', false],
+  ['postgres://DB.example.com./d', 'postgres://db.example.com/d', true],
+  ['https://api.pulumi.com./', 'https://api.pulumi.com:443', true],
+  ['https://api.pulumi.com:8443', 'https://api.pulumi.com', false],
   ['file:///s/acme', 'file:///s/acme/below', true],
   ['nonsense', 's3://b', false],
 ])('%s and %s are one place: %s', (one, other, expected) => {
@@ -80,6 +96,19 @@ it.each([
   ['https://api.pulumi.com', undefined],
 ])('gives a tenant its own part of %s', (shared, own) => {
   expect(tenantBackend(shared, 'acme')).toBe(own);
+});
+
+it.each([
+  ['s3://b/base/bank', 's3://b/base', true],
+  // Above it: every tenant that comes later would find its place taken.
+  ['s3://b', 's3://b/base', true],
+  ['s3://b/other', 's3://b/base', false],
+  ['postgres://u@H/d?table=pulumi_state_bank', 'postgres://h/d', true],
+  ['postgres://h/d?table=pulumi_state', 'postgres://h/d', true],
+  ['postgres://h/d?table=mine', 'postgres://h/d', false],
+  ['postgres://h/other?table=pulumi_state_bank', 'postgres://h/d', false],
+])('%s reaches into the shared %s: %s', (backend, shared, expected) => {
+  expect(meetsShared(backend, shared)).toBe(expected);
 });
 
 it('asks for an organization where the backend has them, and refuses it with environments where it has none', () => {

@@ -70,8 +70,7 @@ function urlErrors(url: URL, scheme: Scheme): string[] {
     errors.push('has an endpoint that is no plain URL');
   }
   if (url.hash !== '') errors.push('has a fragment, which no backend reads; leave it out');
-  if (/%2f|%5c|\\|\/\//i.test(url.pathname))
-    errors.push('has a path with an escaped or doubled slash; write it plainly');
+  if (url.pathname.includes('//')) errors.push('has a path with a doubled slash; write it plainly');
   return errors;
 }
 
@@ -80,7 +79,9 @@ function placeErrors(url: URL, scheme: Scheme): string[] {
     case 'file':
       return url.host === '' ? [] : ['names a host; a file backend is file:///absolute/path'];
     case 'postgres': {
-      const errors = /^\/[^/]+$/.test(url.pathname) && url.hostname !== '' ? [] : ['is not postgres://host/database'];
+      // Several hosts would be several places.
+      const isOne = url.hostname !== '' && !url.hostname.includes(',');
+      const errors = /^\/[^/]+$/.test(url.pathname) && isOne ? [] : ['is not postgres://host/database'];
       if (TABLE.test(url.searchParams.get('table') ?? DEFAULT_TABLE)) return errors;
       return [...errors, 'has a table that is not made of small letters, digits and _'];
     }
@@ -102,6 +103,10 @@ export function backendUrlErrors(backend: string): string[] {
   if (url === null || /\/\.{1,2}(?:\/|$|\?)|[\s\p{C}]/u.test(backend)) return ['is no plain URL'];
   const scheme = schemeOf(url);
   if (scheme === undefined) return [`has an unknown scheme; a state lives in ${SCHEMES.slice(0, -1).join(', ')}`];
+  // The engine and we must read one place: each decodes, folds and resolves in a way of its own.
+  const [address = ''] = backend.split('?', 1);
+  if (!address.startsWith(`${scheme}://`)) return [`is not written as ${scheme}://…`];
+  if (/[%\\]/.test(address)) return ['holds a % or a backslash before its parameters; write its path plainly'];
   return [...urlErrors(url, scheme), ...placeErrors(url, scheme)];
 }
 
@@ -113,6 +118,11 @@ interface Place {
   path: string[];
 }
 
+/** A host in the one way places are compared: the parser leaves it as written where the scheme is no web one. */
+function hostOf(url: URL): string {
+  return url.hostname.toLowerCase().replace(/\.+$/, '');
+}
+
 function placeOf(backend: string, organization: string): Place | undefined {
   const url = URL.parse(backend);
   const scheme = url === null ? undefined : schemeOf(url);
@@ -121,9 +131,10 @@ function placeOf(backend: string, organization: string): Place | undefined {
   const account = url.searchParams.get('storage_account') ?? undefined;
   if (scheme === 'postgres') {
     const table = url.searchParams.get('table') ?? DEFAULT_TABLE;
-    return { root: `postgres ${url.hostname}:${url.port || '5432'}`, account, path: [...path, table] };
+    return { root: `postgres ${hostOf(url)}:${url.port || '5432'}`, account, path: [...path, table] };
   }
-  if (isService(backend)) return { root: `service ${url.host}`, account, path: [organization.toLowerCase()] };
+  if (isService(backend))
+    return { root: `service ${hostOf(url)}:${url.port}`, account, path: [organization.toLowerCase()] };
   return { root: `${scheme} ${url.hostname}`, account, path };
 }
 
@@ -161,6 +172,17 @@ export function tenantBackend(shared: string, tenant: string): string | undefine
   }
   const [address = '', query] = shared.split('?', 2);
   return `${address.replace(/\/$/, '')}/${tenant}${query === undefined ? '' : `?${query}`}`;
+}
+
+/** Whether a backend reaches into what the installation has for all its tenants: at it, inside it or above it. */
+export function meetsShared(backend: string, shared: string): boolean {
+  const [own, common] = [placeOf(backend, NO_ORGANIZATION), placeOf(shared, NO_ORGANIZATION)];
+  if (own === undefined || common === undefined) return false;
+  const table = common.path.at(-1);
+  // Beside the table of the installation lie those of its tenants.
+  if (!shared.startsWith('postgres:') || own.path.at(-1)?.startsWith(`${table}_`) !== true)
+    return sharesPlace(use(backend), use(shared));
+  return own.root === common.root && own.path[0] === common.path[0];
 }
 
 /** Whether a backend is the given one or lies inside it, reached the same way. */

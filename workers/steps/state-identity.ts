@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { stalled } from '#core/domain/errors.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import type { StateIdentity } from '#core/domain/plan.ts';
-import { backendErrors, isService, liesWithin, nameError, tenantBackend } from '#core/engine/backends.ts';
+import { backendErrors, isService, liesWithin, meetsShared, nameError, tenantBackend } from '#core/engine/backends.ts';
 import { backendTakenByAnother } from '#core/store/backends.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
@@ -34,7 +34,7 @@ function checkShared(deps: WorkerDeps, tenant: string, backend: string): void {
   }
   const shared = deps.config.PULUMI_BACKEND_URL;
   if (shared === '' || isService(shared) || own.shared === undefined) return;
-  if (liesWithin(backend, shared) && !liesWithin(backend, own.shared)) {
+  if (meetsShared(backend, shared) && !liesWithin(backend, own.shared)) {
     refuse(
       `spec.pulumi.backend: of the installation's backend this tenant has ${own.shared}; leave the field out, or stay inside`,
     );
