@@ -33,6 +33,8 @@ const NOT_PUBLIC = blockList([
   ['240.0.0.0', 4, 'ipv4'],
   // unspecified, loopback and IPv4-compatible
   ['::', 96, 'ipv6'],
+  // IPv4-translated (RFC 2765)
+  ['::ffff:0:0:0', 96, 'ipv6'],
   ['100::', 64, 'ipv6'],
   // IETF protocol assignments with Teredo, ORCHID and documentation
   ['2001::', 23, 'ipv6'],
@@ -79,6 +81,13 @@ function embeddedIPv4(address: string): string | undefined {
   const nat64 = first === 0x64 && second === 0xff9b && middleZero && sixth === 0;
   if (mapped || nat64) return dotted(seventh, eighth);
   return first === 0x2002 ? dotted(second, third) : undefined;
+}
+
+/** An address as the machine writes it, and the IPv4 address a packet to it ends at. `address` is one, without a zone. */
+export function addressForms(address: string): string[] {
+  if (isIP(address) !== 6) return [address];
+  const embedded = embeddedIPv4(address);
+  return [new URL(`http://[${address}]`).hostname.slice(1, -1), ...(embedded === undefined ? [] : [embedded])];
 }
 
 /** Whether an IP address may be dialled. An IPv6 address that leads to an IPv4 address counts as that one too. */

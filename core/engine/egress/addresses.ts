@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net';
-import { isAllowedAddress } from '../../oci/address-guard.ts';
+import { networkInterfaces } from 'node:os';
+import { addressForms, isAllowedAddress } from '../../oci/address-guard.ts';
 
 /** Where clouds give out the credentials of the machine: AWS (EC2, ECS, EKS), Google, Azure; Alibaba; Oracle. */
 export const METADATA_ADDRESSES = [
@@ -42,6 +43,7 @@ const NEVER = listsOf([
   ['::', 96],
   // Forms that lead to an IPv4 address: mapped, NAT64, Teredo, 6to4.
   ['::ffff:0:0', 96],
+  ['::ffff:0:0:0', 96],
   ['64:ff9b::', 96],
   ['64:ff9b:1::', 48],
   ['2001::', 32],
@@ -59,4 +61,16 @@ export function classifyAddress(address: string): AddressClass {
   if (METADATA[family].check(address, family)) return 'metadata';
   if (isAllowedAddress(address, 'foreign')) return 'public';
   return NEVER[family].check(address, family) ? 'never' : 'private';
+}
+
+/** Addresses of this machine. */
+export function ownAddresses(): Set<string> {
+  return new Set(
+    Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address)),
+  );
+}
+
+/** Whether an address, however it is written, leads to one of these. */
+export function isOneOf(addresses: ReadonlySet<string>, address: string): boolean {
+  return addressForms(address).some((form) => addresses.has(form));
 }

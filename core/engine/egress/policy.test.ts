@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { classifyAddress } from './addresses.ts';
 import { checkAddress, checkName, EgressRefused } from './policy.ts';
-import { directTargets, parseEgress, parseEgressRule } from './rules.ts';
+import { directTargets, parseEgress, parseEgressRule, stackRuleProblem } from './rules.ts';
 
 const policy = (rules: string[], metadata = false) => ({ rules: parseEgress(rules), metadata });
-const OWN = new Set(['192.0.2.2', '203.0.113.9']);
+const OWN = new Set(['192.0.2.2', '203.0.113.9', '93.184.216.40', '2a01:4f8::7']);
 
 describe('a rule of the allow-list', () => {
   it.each([
@@ -84,6 +84,7 @@ describe('an address', () => {
     ['::ffff:127.0.0.1', 'never'],
     ['::ffff:169.254.169.254', 'never'],
     ['::ffff:10.0.0.1', 'never'],
+    ['::ffff:0:127.0.0.1', 'never'],
     ['64:ff9b::a9fe:a9fe', 'never'],
     ['2002:7f00:1::', 'never'],
     ['fe80::1', 'never'],
@@ -105,6 +106,9 @@ describe('where a name leads', () => {
     ['a private address, under a rule for everything', ['*'], '10.0.0.1', /is private/],
     ['an address of the worker', ['a.example'], '203.0.113.9', /the worker's own/],
     ['an address of the worker in an open network', ['a.example', '192.0.2.0/24'], '192.0.2.2', /the worker's own/],
+    ['an address of the worker, written another way', ['*'], '2A01:04F8:0::7', /the worker's own/],
+    ['an address of the worker in the clothes of IPv6', ['*'], '::ffff:93.184.216.40', /the worker's own/],
+    ['an address of the worker behind NAT64', ['*'], '64:ff9b::5db8:d828', /the worker's own/],
     ['an address of the worker that a rule names', ['a.example', '192.0.2.2'], '192.0.2.2', undefined],
     ['the loopback', ['*', '127.0.0.1', '127.0.0.0/8'], '127.0.0.1', /no rule can open/],
     [
@@ -143,4 +147,20 @@ it('a host that is not on the list is refused with the rule to add and where', (
   expect(() => checkName(policy(['a.example']), 'b.example', 8443)).toThrow(
     'b.example:8443 is refused: it is not on the allow-list; add "b.example:8443" to spec.network.egress of the Stack or the Tenant, or to PLUMBLINE_EGRESS_ALLOW',
   );
+});
+
+describe('a rule of a Stack for one address', () => {
+  it.each([
+    ['a public one', '93.184.216.34:443', [], undefined],
+    ['one of the worker, public or not', '93.184.216.40:5432', [], /the worker's own/],
+    ['one of the worker, by IPv6', '[2a01:4f8:0:0::7]:443', [], /the worker's own/],
+    ['one of the worker in a network that was opened', '192.0.2.2:443', ['192.0.2.0/24'], /the worker's own/],
+    ['one of the worker that was opened', '192.0.2.2:443', ['192.0.2.2'], undefined],
+    ['a private one in a network that was opened', '10.0.0.1:443', ['10.0.0.0/8'], undefined],
+    ['a private one opened for another port', '10.0.0.1:22', ['10.0.0.0/8'], /not public/],
+  ])('%s', (_, rule, granted, problem) => {
+    const found = stackRuleProblem(parseEgress([rule]), parseEgress(granted), OWN);
+    if (problem === undefined) expect(found).toBeUndefined();
+    else expect(found).toMatch(problem);
+  });
 });

@@ -1,6 +1,5 @@
 import { isIP } from 'node:net';
-import { networkInterfaces } from 'node:os';
-import { classifyAddress, METADATA_NAMES } from './addresses.ts';
+import { classifyAddress, isOneOf, METADATA_NAMES, ownAddresses } from './addresses.ts';
 import { mayName, namesAddress, type EgressRule } from './rules.ts';
 
 /** What the runs of a stack may reach. */
@@ -53,12 +52,6 @@ export function checkName({ rules, metadata }: EgressPolicy, host: string, port:
   );
 }
 
-function ownAddresses(): Set<string> {
-  return new Set(
-    Object.values(networkInterfaces()).flatMap((addresses) => (addresses ?? []).map(({ address }) => address)),
-  );
-}
-
 /**
  * Judges an address a name led to; checked at the moment it is dialled, and dialled exactly as checked.
  * @param own addresses of the worker's machine; ports on them are as good as its loopback.
@@ -79,7 +72,7 @@ export function checkAddress(
   }
   if (kind === 'never') throw new EgressRefused(target, `${leads} is an address no rule can open`);
   const named = namesAddress(rules, address, port);
-  if (own.has(address) && named !== 'literal')
+  if (isOneOf(own, address) && named !== 'literal')
     throw new EgressRefused(target, `${leads} is the worker's own; only a rule with the very address opens it`);
   if (kind === 'private' && named === undefined) {
     const add = JSON.stringify(describe(address, port));

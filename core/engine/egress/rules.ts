@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { classifyAddress } from './addresses.ts';
+import { classifyAddress, isOneOf, ownAddresses } from './addresses.ts';
 
 /** Ports of a rule that names none. */
 const WEB_PORTS: readonly number[] = [443, 80];
@@ -132,16 +132,22 @@ export function directTargets(rules: readonly EgressRule[]): { host: string; por
 
 /**
  * What is wrong with the rules of a Stack: whoever writes one may name hosts, but addresses that are not public belong to the
- * installation or its neighbours, so the Tenant or the installation must have opened them.
+ * installation or its neighbours, so the Tenant or the installation must have opened them. So it is with those of the worker.
  */
-export function stackRuleProblem(own: readonly EgressRule[], granted: readonly EgressRule[]): string | undefined {
+export function stackRuleProblem(
+  own: readonly EgressRule[],
+  granted: readonly EgressRule[],
+  machine: ReadonlySet<string> = ownAddresses(),
+): string | undefined {
+  const isOpen = (address: string, ports: readonly number[]) => {
+    const named = ports.map((port) => namesAddress(granted, address, port));
+    if (isOneOf(machine, address)) return named.every((how) => how === 'literal');
+    return classifyAddress(address) === 'public' || !named.includes(undefined);
+  };
   for (const { text, host, ports } of own) {
-    const isOpen = (address: string) => ports.every((port) => namesAddress(granted, address, port) !== undefined);
-    const isForeign =
-      host.type === 'network' ||
-      (host.type === 'address' && classifyAddress(host.address) !== 'public' && !isOpen(host.address));
+    const isForeign = host.type === 'network' || (host.type === 'address' && !isOpen(host.address, ports));
     if (isForeign)
-      return `${JSON.stringify(text)} names addresses that are not public: only spec.network.egress of the Tenant and PLUMBLINE_EGRESS_ALLOW can open those`;
+      return `${JSON.stringify(text)} names addresses that are not public, or the worker's own: only spec.network.egress of the Tenant and PLUMBLINE_EGRESS_ALLOW can open those`;
   }
   return undefined;
 }
