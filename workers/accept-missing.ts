@@ -1,21 +1,33 @@
+import { asReconcileError } from '#core/domain/errors.ts';
 import { otherPlace } from '#core/domain/drift-principal.ts';
 import type { Checkpoint } from '#core/engine/port.ts';
-import { sql } from 'kysely';
+import { sql, type Transaction } from 'kysely';
 import { getRunById, type RunRow } from '#core/store/runs.ts';
-import type { StackRow } from '#core/store/stacks.ts';
+import type { Schema } from '#core/store/schema.ts';
+import { lockStack, patchStack, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { HeldLease } from './lease.ts';
 import { record, type EventInput } from './record.ts';
-import { checkpointPatch } from './steps/checkpoint-patch.ts';
+import { checkState } from './state-check.ts';
 import { clearOwnLocks } from './steps/recover.ts';
 import { refreshState } from './steps/refresh.ts';
 import { gatherInputs, type Inputs } from './steps/request.ts';
 import { requireTrust } from './steps/verify.ts';
 import { fetchProgram, withWorkspace } from './steps/workspace.ts';
 
+/** Ends what was asked for until now; what a person asked for meanwhile stays. The stack's row is locked. */
+async function takeBack(trx: Transaction<Schema>, { id, accept_missing: done }: StackRow): Promise<void> {
+  const now = (await lockStack(trx, id)).accept_missing;
+  const urns = now?.urns.filter((urn) => done?.urns.includes(urn) !== true) ?? [];
+  await patchStack(trx, id, { accept_missing: urns.length > 0 ? JSON.stringify({ ...now, urns }) : null });
+}
+
 /** Ends the request without touching the state, and says why. */
-async function refuse(deps: WorkerDeps, lease: HeldLease, event: EventInput): Promise<void> {
-  await record(deps, lease, { stack: { accept_missing: null }, events: [{ severity: 'warning', ...event }] });
+async function refuse(deps: WorkerDeps, lease: HeldLease, stack: StackRow, event: EventInput): Promise<void> {
+  await record(deps, lease, {
+    events: [{ severity: 'warning', ...event }],
+    also: (trx) => takeBack(trx, stack),
+  });
 }
 
 /** What became of the resources: one that exists after all was read anew and stays. */
@@ -31,38 +43,56 @@ async function carryOut(deps: WorkerDeps, lease: HeldLease, stack: StackRow, { r
   const elsewhere = otherPlace(stack.applied_principal, principals['plan']);
   if (elsewhere !== undefined) {
     const message = `nothing left the state: ${elsewhere}`;
-    return await refuse(deps, lease, { type: 'AcceptRefused', reason: 'CredentialsSuspect', message, actor: by });
+    return await refuse(deps, lease, stack, {
+      type: 'AcceptRefused',
+      reason: 'CredentialsSuspect',
+      message,
+      actor: by,
+    });
   }
   await clearOwnLocks(deps, stack, request);
-  const before = await deps.engine.checkpoint(request);
-  const after = await refreshState(deps, lease, stack, { ...request, targets: urns }, []);
+  await checkState(deps, stack, request.identity, await deps.engine.checkpoint(request));
+  const { before, after, patch } = await refreshState(deps, lease, stack, { ...request, targets: urns }, []);
   const event = settled(urns, by, before, after);
   await record(deps, lease, {
     outcome: { type: 'progress', reason: 'Progressing', message: event.message },
     stack: {
-      ...checkpointPatch(after),
-      accept_missing: null,
+      ...patch,
       attempted_key: null,
       drift_requested_seq: sql<number>`drift_requested_seq + 1`,
     },
     events: [event],
+    also: (trx) => takeBack(trx, stack),
   });
 }
 
-/**
- * Lets resources that a check reported as missing leave the state, by a person's word: a writing refresh of exactly these,
- * which looks again and keeps what exists. It starts plugins the artifact may have brought, so that has to be trusted still.
- */
-export async function acceptMissing(deps: WorkerDeps, lease: HeldLease, stack: StackRow): Promise<void> {
-  const run: RunRow | undefined =
-    stack.applied_run_id === null ? undefined : await getRunById(deps.db, stack.applied_run_id);
-  if (run === undefined) {
-    const message = 'nothing was ever applied, so nothing can be missing';
-    return await refuse(deps, lease, { type: 'AcceptRefused', message });
-  }
+async function begin(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
   await requireTrust(deps, stack, run, lease.signal);
   const artifact = await fetchProgram(deps, stack, run, lease.signal);
   await withWorkspace(deps, run, artifact, lease.signal, async (scene) =>
     carryOut(deps, lease, stack, await gatherInputs(deps, lease, { stack, run, ...scene, phase: 'plan' })),
   );
+}
+
+/**
+ * Lets resources that a check reported as missing leave the state, by a person's word: a writing refresh of exactly these,
+ * which looks again and keeps what exists. It starts plugins the artifact may have brought, so that has to be trusted still.
+ * Nothing else is done for the stack meanwhile, so what cannot be done is refused rather than tried for ever.
+ */
+export async function acceptMissing(deps: WorkerDeps, lease: HeldLease, stack: StackRow): Promise<void> {
+  const run: RunRow | undefined =
+    stack.applied_run_id === null ? undefined : await getRunById(deps.db, stack.applied_run_id);
+  const { by = 'plumbline' } = stack.accept_missing ?? {};
+  if (run === undefined) {
+    const message = 'nothing was ever applied, so nothing can be missing';
+    return await refuse(deps, lease, stack, { type: 'AcceptRefused', message, actor: by });
+  }
+  try {
+    await begin(deps, lease, stack, run);
+  } catch (thrown) {
+    const error = asReconcileError(thrown);
+    if (error.reason === 'StateLocked' || error.reason === 'LeaseLost' || deps.shutdown.aborted) throw thrown;
+    const message = `not carried out: ${error.message}. Ask again once that is put right`;
+    await refuse(deps, lease, stack, { type: 'AcceptRefused', reason: error.reason, message, actor: by });
+  }
 }

@@ -1,12 +1,12 @@
 import { decide, type Action } from '#core/domain/decide.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import { asReconcileError, unreachable, type ReconcileError } from '#core/domain/errors.ts';
-import { DEFAULTS } from '#core/domain/manifest.ts';
+import { DEFAULTS, type StackSpec } from '#core/domain/manifest.ts';
 import { canMove } from '#core/domain/run.ts';
 import { outcomeOf, speaksForStack } from '#core/domain/summarize.ts';
 import { clockPlus } from '#core/store/clock.ts';
-import { getRunById, lastRun, liveRun, type RunRow } from '#core/store/runs.ts';
-import { markStack, type StackRow } from '#core/store/stacks.ts';
+import { getRunById, lastPlannedRun, lastRun, liveRun, type RunRow } from '#core/store/runs.ts';
+import { markStack, type StackPatch, type StackRow } from '#core/store/stacks.ts';
 import { acceptMissing } from './accept-missing.ts';
 import type { WorkerDeps } from './deps.ts';
 import { takeLease, type HeldLease } from './lease.ts';
@@ -43,6 +43,7 @@ async function end(
   to: 'canceled' | 'superseded' | 'expired' | 'stale',
   message: string,
   actor?: string,
+  stack: StackPatch = {},
 ) {
   const run = await theRun(scene, runId);
   // A command by hand says nothing about the revision.
@@ -50,7 +51,7 @@ async function end(
   await record(scene.deps, scene.lease, {
     run: { id: run.id, from: run.state, to, patch: { message } },
     ...(outcome && { outcome }),
-    ...(to === 'stale' && { stack: againPatch(run) }),
+    stack: to === 'stale' ? againPatch(run) : stack,
     events: [
       {
         type: `Run${to[0]?.toUpperCase()}${to.slice(1)}`,
@@ -60,6 +61,13 @@ async function end(
       },
     ],
   });
+}
+
+/** What was applied, under the approval the stack has now: a stricter rule that waits to be applied holds already. */
+function healSpec(applied: StackSpec, { approval }: StackSpec): StackSpec {
+  const spec = { ...applied };
+  delete spec.approval;
+  return approval === undefined ? spec : { ...spec, approval };
 }
 
 async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>): Promise<void> {
@@ -75,7 +83,7 @@ async function startRun(scene: Scene, action: Extract<Action, { type: 'plan' }>)
     digest: action.digest,
     revision: action.revision,
     generation: applied?.generation ?? stack.generation,
-    spec: applied?.spec ?? stack.spec,
+    spec: applied === undefined ? stack.spec : healSpec(applied.spec, stack.spec),
     targets: action.targets,
     requestedBy: (heal ? stack.heal_requested_by : destroy ? stack.destroy_requested_by : null) ?? 'plumbline',
   };
@@ -184,17 +192,25 @@ async function perform(scene: Scene, action: Exclude<Action, { type: 'rest' }>):
   }
 }
 
+/** A heal's refresh may have been cut off in the middle of writing the state. */
+function afterAbandon(run: RunRow): StackPatch {
+  return run.trigger === 'heal' ? { refresh_needed: true } : {};
+}
+
 async function abandon(scene: Scene, runId: string): Promise<void> {
   const run = await theRun(scene, runId);
-  const message = `interrupted while ${run.state}; nothing was applied and it is planned again`;
+  const by = run.cancel_requested_by;
+  // A person's word outlives the worker it was for.
+  if (by !== null && canMove(run.state, 'canceled')) {
+    await end(scene, runId, 'canceled', `canceled by ${by}`, by, afterAbandon(run));
+    return;
+  }
+  const isExec = run.operation === 'exec';
+  const message = `interrupted while ${run.state}; nothing was applied${isExec ? ', ask for it again' : ' and it is planned again'}`;
   await record(scene.deps, scene.lease, {
     run: { id: run.id, from: run.state, to: 'errored', patch: { reason: 'Interrupted', message } },
-    outcome: { type: 'progress', reason: 'Interrupted', message },
-    // A heal's refresh may have been cut off in the middle of writing the state.
-    stack: {
-      ...againPatch(run),
-      ...(run.trigger === 'heal' && { refresh_needed: true, heal_requested_by: run.requested_by }),
-    },
+    ...(!isExec && { outcome: { type: 'progress', reason: 'Interrupted', message } }),
+    stack: { ...againPatch(run), ...afterAbandon(run) },
     events: [
       { type: 'RunInterrupted', reason: 'Interrupted', severity: 'warning', message: `run ${run.number}: ${message}` },
     ],
@@ -202,7 +218,8 @@ async function abandon(scene: Scene, runId: string): Promise<void> {
 }
 
 async function answerWithLastRun(scene: Scene): Promise<void> {
-  const last = await lastRun(scene.deps.db, scene.stack.id);
+  // A command by hand may have come between: it knows nothing of what was planned.
+  const last = (await lastPlannedRun(scene.deps.db, scene.stack.id)) ?? (await lastRun(scene.deps.db, scene.stack.id));
   if (last === undefined) throw new Error('pending operations without a run');
   await answerPending(scene.deps, scene.lease, scene.stack, last);
 }

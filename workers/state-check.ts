@@ -38,7 +38,7 @@ export function requireOwnCode(stack: Remembered, now: Checkpoint): void {
 function regressed(stack: Remembered, now: Checkpoint): boolean {
   // A first apply that failed early may have left no state at all: nothing is lost then.
   if (stack.checkpoint === null || stack.checkpoint === 'absent' || stack.checkpoint_resources === null) return false;
-  if (now.hash === stack.accepted_checkpoint || stack.writing_state) return false;
+  if (now.hash === stack.checkpoint || now.hash === stack.accepted_checkpoint || stack.writing_state) return false;
   return now.hash === 'absent' || now.resources < stack.checkpoint_resources;
 }
 

@@ -169,6 +169,14 @@ export async function lastRun(db: Queryable, stackId: string): Promise<RunRow | 
     .executeTakeFirst();
 }
 
+/** The newest finished run that had a plan to make things by, heals among them. */
+export async function lastPlannedRun(db: Queryable, stackId: string): Promise<RunRow | undefined> {
+  return await runsOf(db, stackId)
+    .where('operation', 'in', DESIRED)
+    .where('finished_at', 'is not', null)
+    .executeTakeFirst();
+}
+
 /** The newest finished run towards the desired state: a heal repairs the applied one and says nothing about it. */
 export async function lastDesiredRun(db: Queryable, stackId: string): Promise<RunRow | undefined> {
   return await desiredRuns(db, stackId).executeTakeFirst();
@@ -189,9 +197,13 @@ function desiredRuns(db: Queryable, stackId: string) {
     .where('finished_at', 'is not', null);
 }
 
-/** Ids of the newest runs of every operation: whose locks may be left in the state backend. */
-export async function recentRunIds(db: Queryable, stackId: string, limit = 100): Promise<string[]> {
-  return (await runsOf(db, stackId).limit(limit).execute()).map((run) => run.id);
+/**
+ * Ids of the newest finished runs of every operation: whose locks may be left in the state backend. An unfinished one is not
+ * dead for whoever has lost the lease meanwhile.
+ */
+export async function finishedRunIds(db: Queryable, stackId: string, limit = 100): Promise<string[]> {
+  const rows = await runsOf(db, stackId).where('finished_at', 'is not', null).limit(limit).execute();
+  return rows.map((run) => run.id);
 }
 
 /** Newest first; `before` is a run number. */

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { transient } from '#core/domain/errors.ts';
 import { canonicalJson } from '#core/domain/plan.ts';
 import type { RunView } from '#core/domain/view.ts';
 import { checkDrift } from '../../workers/drift.ts';
@@ -99,12 +100,73 @@ it('a refresh of ours that was cut off leaves no foreign state', async () => {
     ...engine,
     refresh: async (request, answers) => {
       await refresh(request, answers);
-      throw new Error('killed before its result was written down');
+      // A worker that is dead writes nothing down any more.
+      throw transient('LeaseLost', 'killed before its result was written down');
     },
   };
   await lookAgain();
   plumbline.deps.engine = engine;
   expect(await lookAgain()).toMatchObject({ state: 'awaiting_approval' });
+});
+
+it('a refresh that failed answers for what it wrote, and for nothing that is written later', async () => {
+  await applied();
+  await plumbline.database.db.updateTable('stacks').set({ refresh_needed: true }).execute();
+  const { engine } = plumbline.deps;
+  plumbline.deps.engine = {
+    ...engine,
+    refresh: async () => {
+      throw transient('RefreshFailed', 'a provider does not answer');
+    },
+  };
+  expect(await lookAgain()).toMatchObject({ state: 'errored', reason: 'RefreshFailed' });
+  plumbline.deps.engine = engine;
+  plumbline.engine.only().state['trojan'] = { size: 1 };
+  plumbline.engine.dynamic.add('trojan');
+  const before = calls();
+  expect(await lookAgain()).toMatchObject({ state: 'errored', reason: 'StateMovedOutside' });
+  expect(calls()).toEqual(before);
+});
+
+it('a state that something else wrote stays a question when the plan after its refresh fails', async () => {
+  await applied();
+  plumbline.engine.only().state['web'] = { size: 7 };
+  plumbline.engine.only().world['web'] = { size: 8 };
+  await plumbline.database.db.updateTable('stacks').set({ refresh_needed: true }).execute();
+  plumbline.engine.hooks.preview = async () => {
+    throw transient('PreviewFailed', 'the network is away');
+  };
+  expect(await lookAgain()).toMatchObject({ state: 'errored', reason: 'PreviewFailed' });
+  plumbline.engine.hooks.preview = undefined;
+  const waiting = await lookAgain();
+  expect(waiting).toMatchObject({ state: 'awaiting_approval' });
+  expect(waiting.needs.join()).toContain('changed by something other than Plumbline');
+});
+
+it('a state that is written while it is planned is planned again, and asks a person', async () => {
+  await applied();
+  await plumbline.push({ resources: { web: { size: 2 } } });
+  plumbline.engine.hooks.preview = async () => {
+    plumbline.engine.hooks.preview = undefined;
+    plumbline.engine.only().state['web'] = { size: 5 };
+  };
+  expect(await lookAgain()).toMatchObject({ state: 'errored', reason: 'PlanStale' });
+  const waiting = await lookAgain();
+  expect(waiting).toMatchObject({ state: 'awaiting_approval' });
+  expect(waiting.needs.join()).toContain('changed by something other than Plumbline');
+});
+
+it('a state that vanishes under an apply is not taken for ours: nothing is made a second time', async () => {
+  await applied();
+  await plumbline.push({ resources: { web: { size: 2 } } });
+  plumbline.engine.hooks.apply = async () => {
+    plumbline.engine.hooks.apply = undefined;
+    plumbline.engine.state.delete(keyOf('prod'));
+    throw transient('ApplyFailed', 'the state was not saved');
+  };
+  expect(await lookAgain()).toMatchObject({ state: 'errored', reason: 'ApplyFailed' });
+  expect(await lookAgain()).toMatchObject({ state: 'errored', reason: 'StateRegressed' });
+  expect(plumbline.engine.log).toEqual(['create web']);
 });
 
 it('a state moves to another address by the word of one person and the approval of a plan that names both', async () => {

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { canMove, isFinished, RUN_STATES, type RunState } from '#core/domain/run.ts';
 import { Conflict } from '#core/store/conflict.ts';
 import {
+  finishedRunIds,
+  lastPlannedRun,
   cancelRun,
   getRun,
   getRunById,
@@ -13,7 +15,6 @@ import {
   liveRuns,
   moveRun,
   previousDesiredRun,
-  recentRunIds,
 } from '#core/store/runs.ts';
 import { getStackById, type StackRow } from '#core/store/stacks.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
@@ -160,7 +161,17 @@ describe('the last run', () => {
     expect((await lastRun(test.db, stack.id))?.id).toBe(heal.id);
     expect((await lastDesiredRun(test.db, stack.id))?.id).toBe(second.id);
     expect((await previousDesiredRun(test.db, second))?.id).toBe(first.id);
-    expect(await recentRunIds(test.db, stack.id)).toEqual([drift.id, heal.id, second.id, first.id]);
+    expect((await lastPlannedRun(test.db, stack.id))?.id).toBe(heal.id);
+    // The check is under way, so whatever lock it may hold is not one of the dead.
+    expect(drift.finished_at).toBeNull();
+    expect(await finishedRunIds(test.db, stack.id)).toEqual([heal.id, second.id, first.id]);
+  });
+
+  it('that had a plan is not the command by hand that came after it', async () => {
+    const planned = await walkRun(test.db, await addRun(test.db, stack), 'applied');
+    const byHand = await walkRun(test.db, await addRun(test.db, stack, { operation: 'exec' }), 'applied');
+    expect((await lastRun(test.db, stack.id))?.id).toBe(byHand.id);
+    expect((await lastPlannedRun(test.db, stack.id))?.id).toBe(planned.id);
   });
 
   it('is none while the only one is under way', async () => {

@@ -25,7 +25,7 @@ import { duringRun, type HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 import { checkSignatures, type Verified } from '../trust.ts';
 import { allowsBinding, bindingOf, bindPlan } from './bound.ts';
-import { checkpointPatch, leftBehind } from './checkpoint-patch.ts';
+import { checkpointPatch, leftByApply } from './checkpoint-patch.ts';
 import { afterFailure, destroyPlanHash, finishDestroy } from './destroy.ts';
 import { failRun } from './fail.ts';
 import { planContext } from './plan-context.ts';
@@ -162,6 +162,7 @@ async function finishApply(
 async function failApply(
   deps: WorkerDeps,
   lease: HeldLease,
+  stack: StackRow,
   approved: Approved,
   inputs: Inputs,
   error: ReconcileError,
@@ -171,7 +172,7 @@ async function failApply(
   const checkpoint = await deps.engine.checkpoint({ ...inputs.request, signal: AbortSignal.timeout(LOOK_MS) });
   await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
     ...(checkpoint.hash !== 'absent' && { identity: JSON.stringify(plan.bound.identity), rebind_by: null }),
-    ...leftBehind(checkpoint, await openCreates(deps.db, run.stack_id)),
+    ...leftByApply({ stack, run, plan }, checkpoint, await openCreates(deps.db, run.stack_id)),
     ...afterFailure(run, plan.bound.checkpoint, checkpoint),
     refresh_needed: true,
   });
@@ -260,11 +261,11 @@ async function runApply(
     const error = asReconcileError(thrown);
     if (error.reason === 'LeaseLost') throw error;
     const now = await getRunById(deps.db, run.id);
-    if (now?.state === 'interrupting') return await failApply(deps, lease, approved, inputs, error);
+    if (now?.state === 'interrupting') return await failApply(deps, lease, stack, approved, inputs, error);
     if (now?.state !== 'applying') throw error;
     if (gateFound.length > 0) return await makeStale(deps, lease, run, 'applying', gateFound);
     if (error.reason === 'PlanStale') return await handleViolation(deps, lease, run, error);
-    return await failApply(deps, lease, approved, inputs, error);
+    return await failApply(deps, lease, stack, approved, inputs, error);
   } finally {
     inputs.request.signal.removeEventListener('abort', interrupted);
   }

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { destroyedKey } from '#core/domain/decide.ts';
 import { canonicalJson, digestOf } from '#core/domain/plan.ts';
 import type { ApplyResult, Checkpoint, PreviewResult } from '#core/engine/port.ts';
@@ -110,13 +111,23 @@ export function afterFailure(run: RunRow, before: string | undefined, now: Check
   return before === now.hash ? {} : { attempted_key: destroyedKey(run.generation) };
 }
 
-/** After a crash a destroy is planned again, for a person to approve what is left of it. */
+/** The desired state is attempted again, unless the stack was destroyed: that stays so until a person says otherwise. */
+export const UNLESS_DESTROYED: StackPatch = {
+  attempted_key: sql`case when attempted_key like 'destroyed@%' then attempted_key end`,
+};
+
+/** After a crash a destroy is planned again, for a person to approve what is left of it, and so is a heal. */
 export function afterCutOff(run: RunRow, before: string | undefined, now: Checkpoint): StackPatch {
-  if (run.operation !== 'destroy') return { attempted_key: null };
-  return { ...afterFailure(run, before, now), destroy_requested_by: run.requested_by };
+  if (run.operation === 'exec') return UNLESS_DESTROYED;
+  return { ...afterFailure(run, before, now), ...againPatch(run) };
 }
 
-/** What is planned anew when a plan is stale. */
+/**
+ * What is planned anew when a plan is stale or was cut off. A heal says nothing about the newest revision, which a person may
+ * have discarded or canceled; a command by hand is asked for again by hand.
+ */
 export function againPatch(run: RunRow): StackPatch {
-  return run.operation === 'destroy' ? { destroy_requested_by: run.requested_by } : { attempted_key: null };
+  if (run.operation === 'destroy') return { destroy_requested_by: run.requested_by };
+  if (run.operation === 'exec') return {};
+  return run.trigger === 'heal' ? { heal_requested_by: run.requested_by } : { attempted_key: null };
 }

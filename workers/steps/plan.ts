@@ -1,5 +1,6 @@
 import { approvalNeeds, dangerOf } from '#core/domain/approval.ts';
 import { parseDuration } from '#core/domain/duration.ts';
+import { transient } from '#core/domain/errors.ts';
 import {
   canonicalJson,
   planDigest,
@@ -24,7 +25,6 @@ import { plannedHealNeeds } from '../heal.ts';
 import { checkState } from '../state-check.ts';
 import type { Verified } from '../trust.ts';
 import { approvalPolicy, bindPlan, requireBinding } from './bound.ts';
-import { checkpointPatch } from './checkpoint-patch.ts';
 import { destroyedChange, planDestroy } from './destroy.ts';
 import { planContext } from './plan-context.ts';
 import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
@@ -53,9 +53,10 @@ async function move(
 async function refreshFirst(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow, inputs: Inputs) {
   if (run.trigger !== 'heal' && !stack.refresh_needed) return undefined;
   const targets = run.trigger === 'heal' ? run.targets : [];
-  const checkpoint = await refreshState(deps, lease, stack, { ...inputs.request, targets }, []);
+  const { after, patch } = await refreshState(deps, lease, stack, { ...inputs.request, targets }, []);
   await record(deps, lease, {
-    stack: { ...checkpointPatch(checkpoint), refresh_needed: false },
+    // What an interrupted run left is more than what drifted.
+    stack: { ...patch, ...(targets.length === 0 && { refresh_needed: false }) },
     events: [
       {
         type: 'StateRefreshed',
@@ -67,7 +68,7 @@ async function refreshFirst(deps: WorkerDeps, lease: HeldLease, stack: StackRow,
       },
     ],
   });
-  return checkpoint;
+  return after;
 }
 
 /** A `same` with a difference changes an option that only the state holds, such as `protect`. */
@@ -211,8 +212,9 @@ async function preview(
   await clearOwnLocks(deps, stack, inputs.request);
   await requireBinding(deps, run);
   const { identity } = inputs.request;
-  const concerns = await checkState(deps, stack, identity, await deps.engine.checkpoint(inputs.request));
-  await refreshFirst(deps, lease, stack, run, inputs);
+  const found = await deps.engine.checkpoint(inputs.request);
+  const concerns = await checkState(deps, stack, identity, found);
+  const checked = (await refreshFirst(deps, lease, stack, run, inputs)) ?? found;
   const destroying = run.operation === 'destroy' ? await planDestroy(deps, inputs) : undefined;
   const result = destroying?.preview ?? (await deps.engine.preview(inputs.request));
   const shown = {
@@ -224,6 +226,9 @@ async function preview(
   };
   const targets = destroying?.urns ?? run.targets;
   const bound = await bindPlan(deps, { stack, run: { ...run, targets }, workspace, inputs, verified, packs }, shown);
+  // What a person has to know was said of the state that was looked at.
+  if (bound.checkpoint !== checked.hash)
+    throw transient('PlanStale', 'something wrote the state while it was planned; it is planned again');
   const exceptions = [
     ...(inputs.sharedCredentials ? ['plan and apply share one credential'] : []),
     ...(verified.state === 'unsigned' ? ['nobody signed what is applied'] : []),

@@ -1,4 +1,4 @@
-import { asReconcileError, transient, waiting, type ReconcileError } from '#core/domain/errors.ts';
+import { asReconcileError, stalled, transient, waiting, type ReconcileError } from '#core/domain/errors.ts';
 import { plannedInputs, unmasked } from '#core/engine/masked.ts';
 import { wrongAnswers } from '#core/engine/pending.ts';
 import type { EngineRequest } from '#core/engine/port.ts';
@@ -11,8 +11,9 @@ import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
-import { leftBehind } from './checkpoint-patch.ts';
-import { afterCutOff } from './destroy.ts';
+import { checkState } from '../state-check.ts';
+import { leftBehind, leftByApply } from './checkpoint-patch.ts';
+import { afterCutOff, afterFailure, UNLESS_DESTROYED } from './destroy.ts';
 import { failRun } from './fail.ts';
 import { planContext } from './plan-context.ts';
 import { refreshState } from './refresh.ts';
@@ -59,15 +60,20 @@ export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: Stac
     await clearOwnLocks(deps, stack, request);
     const checkpoint = await deps.engine.checkpoint(request);
     const plan = await getPlan(deps.db, run.id);
-    const error = transient(
-      'Interrupted',
-      `the apply of ${run.revision} was interrupted; its state is refreshed before anything is planned`,
-    );
+    const canceledBy = run.cancel_requested_by;
+    const error =
+      canceledBy === null
+        ? transient(
+            'Interrupted',
+            `the apply of ${run.revision} was interrupted; its state is refreshed before anything is planned`,
+          )
+        : stalled('Canceled', `canceled by ${canceledBy}, and interrupted in the middle of ${run.revision}`);
+    const again = canceledBy === null ? afterCutOff : afterFailure;
     await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
-      ...afterCutOff(run, plan?.bound.checkpoint, checkpoint),
+      ...again(run, plan?.bound.checkpoint, checkpoint),
       refresh_needed: true,
       ...(checkpoint.hash !== 'absent' && plan !== undefined && { identity: JSON.stringify(plan.bound.identity) }),
-      ...leftBehind(checkpoint, await openCreates(deps.db, run.stack_id)),
+      ...leftByApply({ stack, run, plan }, checkpoint, await openCreates(deps.db, run.stack_id)),
     });
   });
 }
@@ -101,18 +107,20 @@ export async function answerPending(deps: WorkerDeps, lease: HeldLease, stack: S
   const answers = await completeAnswers(deps, stack, run);
   await withInputs(deps, lease, stack, run, async ({ request }) => {
     await clearOwnLocks(deps, stack, request);
+    await checkState(deps, stack, request.identity, await deps.engine.checkpoint(request));
     const refreshed = refreshState(deps, lease, stack, { ...request, targets: [] }, answers);
-    const checkpoint = await refreshed.catch(async (thrown: unknown) => {
+    const { after, patch } = await refreshed.catch(async (thrown: unknown) => {
       await askAgain(deps, lease, stack, asReconcileError(thrown));
       throw thrown;
     });
     await record(deps, lease, {
       outcome: { type: 'progress', reason: 'Progressing', message: 'pending operations were answered; planning again' },
       stack: {
-        ...leftBehind(checkpoint, []),
+        pending_operations: leftBehind(after, []).pending_operations,
+        ...patch,
         pending_answers: null,
         refresh_needed: false,
-        attempted_key: null,
+        ...UNLESS_DESTROYED,
       },
       events: answers.map((answer) => ({
         type: 'PendingAnswered',

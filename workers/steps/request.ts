@@ -8,7 +8,7 @@ import { checkEnvironmentNames } from '#core/engine/environment.ts';
 import type { ConfigValue, EngineRequest } from '#core/engine/port.ts';
 import { hmacValue } from '#core/secrets.ts';
 import { installationMark } from '#core/store/installation.ts';
-import { recentRunIds, type RunRow } from '#core/store/runs.ts';
+import { finishedRunIds, type RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import { tenantHmacKey } from '#core/store/tenants.ts';
 import type { WorkerDeps } from '../deps.ts';
@@ -77,7 +77,7 @@ export async function gatherInputs(
     config,
     environment,
     targets: run.targets,
-    deadRunIds: (await recentRunIds(deps.db, stack.id)).filter((id) => id !== run.id).map((id) => `${mark}-${id}`),
+    deadRunIds: (await finishedRunIds(deps.db, stack.id)).filter((id) => id !== run.id).map((id) => `${mark}-${id}`),
     ...(await confineRun(deps, run, identity.backend)),
     timeoutMs: parseDuration(timeout),
     signal: lease.signal,
