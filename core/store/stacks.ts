@@ -1,4 +1,5 @@
 import { sql, type Selectable, type Transaction, type UpdateObject } from 'kysely';
+import { destroyedKey } from '../domain/decide.ts';
 import { parseDuration } from '../domain/duration.ts';
 import { DEFAULTS, type StackSpec } from '../domain/manifest.ts';
 import { canonicalJson, type StateIdentity } from '../domain/plan.ts';
@@ -110,6 +111,9 @@ export async function setSuspended(
     if ((stack.spec.suspend ?? false) === at.suspended) return 'unchanged';
     const spec = { ...stack.spec, suspend: at.suspended };
     await changeSpec(trx, stack, { spec, repository: stack.repository, by: at.by });
+    // Neither resting nor going on is a wish for what was destroyed.
+    if (stack.attempted_key === destroyedKey(stack.generation))
+      await patchStack(trx, stack.id, { attempted_key: destroyedKey(stack.generation + 1) });
     const type = at.suspended ? 'StackSuspended' : 'StackResumed';
     await recordEvent(trx, {
       tenant: at.tenant,

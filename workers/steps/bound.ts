@@ -108,7 +108,8 @@ export async function bindPlan(
     credentials: inputs.credentials,
     versions,
     flags: ['--refresh=false', ...run.targets.map((urn) => `--target=${urn}`)],
-    rule: { ...approvalPolicy(run.spec) },
+    // The program is the applied one, the rule by which a person is asked is the stack's.
+    rule: { ...approvalPolicy(run.trigger === 'heal' ? stack.spec : run.spec) },
     summary: shown.summary,
     shown: digestOf(shown.changes),
     unknowns: shown.unknowns,
