@@ -347,6 +347,8 @@ mkdirSync(hidden, { recursive: true });
 writeFileSync(join(hidden, 'key'), 'secret');
 const sandbox = { writableDirs: [runDir], readOnlyDirs: [join(scratch, 'shown')], hiddenDirs: [hidden] };
 
+const ROLES = ['program', 'pack', 'bundled'] as const;
+
 describe.skipIf(process.platform !== 'linux')('a program in the sandbox', { timeout: 30_000 }, () => {
   const ATTEMPTS = {
     'read a hidden folder': `cat ${hidden}/key`,
@@ -363,22 +365,22 @@ describe.skipIf(process.platform !== 'linux')('a program in the sandbox', { time
     'open the disk': 'ls /dev/vda || ls /dev/sda || ls /dev/nvme0n1 || ls /dev/mem',
     'read the environment of its guardian': 'cat /proc/1/environ',
     'see other processes': 'test $(ls -d /proc/[0-9]* | wc -l) -gt 8',
-    // The engine's two keep programs from looking into it, and mean nothing in a user namespace (host/privilege.ts).
-    'have a capability but its guards': 'grep Cap /proc/self/status | grep -vE "000000(00|18)00000000"',
+    // The engine's guards keep programs from looking into it, and mean nothing in a user namespace (host/privilege.ts).
+    'have a capability but its guards': 'grep Cap /proc/self/status | grep -vE "000000(00|38)00000000"',
     'have the engine look into its guardian': 'cat /proc/1/maps',
     ...Object.fromEntries(
-      (['program', 'pack'] as const).flatMap((role) => {
+      ROLES.flatMap((role): (readonly [string, string])[] => {
         const as = foreignPrefix(role).join(' ');
-        const other = foreignPrefix(role === 'pack' ? 'program' : 'pack').join(' ');
+        const others = ROLES.filter((other) => other !== role);
         const look =
           'cat /proc/$PPID/environ || cat /proc/$PPID/maps || readlink /proc/$PPID/fd/1 || ls /proc/$PPID/cwd/ || ls /proc/$PPID/root/ || head -c 1 /proc/$PPID/mem';
         return [
           [`look into the engine as a ${role} of it`, `${as} sh -c '${look}'`],
-          [
-            `look into the other foreign code of the run as a ${role}`,
-            `${other} sleep 1 & pid=$!; sleep 0.2; ${as} cat /proc/$pid/environ`,
-          ],
-          [`get the capability back as a ${role}`, `${as} sh -c 'grep CapPrm /proc/self/status | grep 18'`],
+          ...others.map((other): readonly [string, string] => [
+            `look into the ${other} of the run as a ${role}`,
+            `${foreignPrefix(other).join(' ')} sleep 1 & pid=$!; sleep 0.2; ${as} cat /proc/$pid/environ`,
+          ]),
+          [`get the capability back as a ${role}`, `${as} sh -c 'grep CapPrm /proc/self/status | grep 38'`],
         ];
       }),
     ),

@@ -5,6 +5,7 @@ import type { PolicyPackRef, StackSpec } from '#core/domain/manifest.ts';
 import { boundPack, digestOfBound, normalFolder, wantedPacks, type WantedPack } from '#core/domain/policy.ts';
 import { parseReference, type Repository } from '#core/domain/reference.ts';
 import { isTrusted, verificationReason } from '#core/domain/verification.ts';
+import { BUNDLED } from '#core/engine/host/policy-overrides.ts';
 import { policyFolder } from '#core/engine/policies.ts';
 import { checkPolicyPack, isPolicyPack } from '#core/engine/policy-pack.ts';
 import type { EngineRequest, PolicyPack } from '#core/engine/port.ts';
@@ -51,6 +52,8 @@ export interface PackScene {
 /** Where the content of a pack lies before it is copied. */
 interface FoundPack extends Pick<PolicyPack, 'name' | 'digest' | 'config'> {
   source: string;
+  /** The artifact brings it, so whoever pushed the program wrote it too. */
+  bundled: boolean;
   parts: FetchedArtifact['parts'];
 }
 
@@ -119,7 +122,7 @@ async function bundledPack({ artifact, run }: PackScene, { name, ref }: WantedPa
   const config = ref.config ?? {};
   const inLayer = await folderIn(policy?.dir, name);
   if (policy !== undefined && inLayer !== undefined)
-    return { name, source: inLayer, digest: policy.digest, config, parts: {} };
+    return { name, source: inLayer, digest: policy.digest, config, parts: {}, bundled: true };
   const inProgram = await folderIn(artifact.dir, name);
   if (inProgram === undefined) {
     throw stalled(
@@ -127,7 +130,7 @@ async function bundledPack({ artifact, run }: PackScene, { name, ref }: WantedPa
       `spec.pulumi.policyPacks: neither the artifact nor its layer of policies has a policy pack in the folder ${name}; push one, or correct the path`,
     );
   }
-  return { name, source: inProgram, digest: run.digest, config, parts: {} };
+  return { name, source: inProgram, digest: run.digest, config, parts: {}, bundled: true };
 }
 
 /** What the artifact brings in its layer of policies runs, named in the spec or not: whoever pushed it wanted it to. */
@@ -158,8 +161,8 @@ async function packsToRun(deps: WorkerDeps, scene: PackScene): Promise<WantedPac
 /** The pack in a folder of the run's own, which the program cannot change, with its dependencies in place. */
 async function place(deps: WorkerDeps, scene: PackScene, found: FoundPack, index: number) {
   const { run, workspace, signal } = scene;
-  const { name, digest, config } = found;
-  const dir = join(policyFolder(workspace.runDir), `${index}-pack`);
+  const { name, digest, config, bundled } = found;
+  const dir = join(policyFolder(workspace.runDir), `${index}${bundled ? BUNDLED : '-pack'}`);
   await assertUnpackable({ dir: found.source, files: await listTree(found.source) });
   await cp(found.source, dir, { recursive: true, verbatimSymlinks: true });
   await checkPolicyPack(dir, name);
@@ -190,7 +193,7 @@ async function preparePolicyPacks(deps: WorkerDeps, scene: PackScene): Promise<P
         const artifact = await fetchPack(deps, scene, want, digestOfBound(known[name]));
         held.push(deps.artifacts.hold(artifact));
         const { digest, parts, dir: source } = artifact;
-        found = { name, source, digest, config: ref.config ?? {}, parts };
+        found = { name, source, digest, config: ref.config ?? {}, parts, bundled: false };
       }
       const placed = await place(deps, scene, found, index);
       prepared.packs.push(placed.pack);

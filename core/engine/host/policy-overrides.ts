@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs';
 /** Name of the variable that holds the path of the list of violations a person overrode. */
 export const OVERRIDES_VARIABLE = 'PLUMBLINE_POLICY_OVERRIDES';
 
+/** How the folders of packs end that the artifact itself brings; they lie beside the list of overrides. */
+export const BUNDLED = '-bundled';
+
 /**
  * One violation as a text: of this policy, by this resource. A pack's name holds neither slash nor space, so two violations
  * never have one text. What is not overridden word for word stays mandatory.

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { access, mkdtemp, readFile, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { credentials } from '@grpc/grpc-js';
 import { LanguageRuntimeClient } from '@pulumi/pulumi/proto/language_grpc_pb.js';
@@ -13,9 +13,13 @@ const CHECKOUT = join(import.meta.dirname, '../../..');
 
 let host: ChildProcess;
 let client: LanguageRuntimeClient;
+let root: string;
 let dir: string;
 beforeAll(async () => {
-  host = spawn(process.execPath, [join(import.meta.dirname, 'main.ts')], { env: {} });
+  root = await mkdtemp(join(tmpdir(), 'policies-'));
+  await writeFile(join(root, 'overrides.json'), '[]');
+  const env = { PLUMBLINE_POLICY_OVERRIDES: join(root, 'overrides.json') };
+  host = spawn(process.execPath, [join(import.meta.dirname, 'main.ts')], { env });
   const lines = createInterface({ input: host.stdout ?? process.stdin })[Symbol.asyncIterator]();
   client = new LanguageRuntimeClient(`127.0.0.1:${(await lines.next()).value}`, credentials.createInsecure());
 });
@@ -23,20 +27,21 @@ afterAll(async () => {
   client.close();
   host.kill('SIGTERM');
   await once(host, 'exit');
+  await rm(root, { recursive: true, force: true });
 });
 beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), 'pack-'));
+  dir = await mkdtemp(join(root, 'pack-'));
   await symlink(join(CHECKOUT, 'node_modules'), join(dir, 'node_modules'));
   await writeFile(join(dir, 'package.json'), '{"name":"pack","version":"1.0.0"}');
 });
-afterEach(() => rm(dir, { recursive: true, force: true }));
+afterEach(() => (resolve(dir) === root ? undefined : rm(dir, { recursive: true, force: true })));
 
 function start(source: string, kind = 'analyzer') {
   const info = new language.ProgramInfo();
   info.setProgramDirectory(dir);
   const request = new language.RunPluginRequest();
   request.setInfo(info).setKind(kind).setArgsList(['127.0.0.1:1']);
-  request.setEnvList(['HOME=/h', 'AWS_SECRET_ACCESS_KEY=s', 'PULUMI_CONFIG_PASSPHRASE=p', 'PLUMBLINE_GATE=g', 'PULUMI_HOME=/p']);
+  request.setEnvList(['HOME=/h', 'AWS_SECRET_ACCESS_KEY=s', 'PULUMI_CONFIG_PASSPHRASE=p', 'PLUMBLINE_GATE=g', 'PULUMI_HOME=/p', 'PULUMI_NODEJS_TSCONFIG_PATH=/t']);
   return writeFile(join(dir, 'index.js'), source).then(() => client.runPlugin(request));
 } // prettier-ignore
 
@@ -65,7 +70,7 @@ describe('RunPlugin', { timeout: 30_000 }, () => {
     expect(Number(port)).toBeGreaterThan(0);
     expect(port).not.toBe('12345');
     expect(printed).toEqual([dir, '']);
-    expect(ran.stderr).toBe('HOME,PULUMI_HOME\n');
+    expect(ran.stderr).toBe('HOME,PULUMI_HOME,TS_NODE_CACHE\n');
     expect(ran.code).toBe(7);
   });
 
@@ -106,6 +111,21 @@ describe('RunPlugin', { timeout: 30_000 }, () => {
       }
     };
     await expect.poll(isGone, { timeout: 10_000 }).toBe(true);
+  });
+
+  it.each([
+    ['beside the packs', async () => (dir = await mkdtemp(join(tmpdir(), 'program-')))],
+    ['below a pack', async () => (dir = await mkdtemp(join(dir, 'inner-')))],
+    ['above the packs', async () => (dir = `${root}/.`)],
+    ['by a way around', async () => (dir = `${root}/../${basename(await mkdtemp(join(tmpdir(), 'program-')))}`)],
+  ])('runs no code of a program as a pack: %s', async (_, place) => {
+    const links = await readlink(join(dir, 'node_modules'));
+    await place();
+    await symlink(links, join(dir, 'node_modules'));
+    await writeFile(join(dir, 'package.json'), '{"name":"pack","version":"1.0.0"}');
+    const ran = await run(`require('fs').writeFileSync('ran', '')`);
+    expect(ran).toMatchObject({ code: 1, stderr: expect.stringContaining('no policy pack of this run') });
+    await expect(access(join(dir, 'ran'))).rejects.toThrow('ENOENT');
   });
 
   it('runs no other plugin from source', async () => {

@@ -1,11 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { realpathSync } from 'node:fs';
+import { basename, dirname, resolve } from 'node:path';
 import { status, type ServerWritableStream } from '@grpc/grpc-js';
 import language from '@pulumi/pulumi/proto/language_pb.js';
 import type * as languageTypes from '@pulumi/pulumi/proto/language_pb.js';
-import { OVERRIDES_VARIABLE, readOverrides } from './policy-overrides.ts';
+import { BUNDLED, OVERRIDES_VARIABLE, readOverrides } from './policy-overrides.ts';
 import { servePolicyRelay } from './policy-relay.ts';
 import { packEnvironment } from './private-variables.ts';
-import { foreignPrefix } from './privilege.ts';
+import { foreignPrefix, type Role } from './privilege.ts';
 import { resolveSdk } from './sdk.ts';
 
 type Call = ServerWritableStream<languageTypes.RunPluginRequest, languageTypes.RunPluginResponse>;
@@ -70,10 +72,23 @@ async function portOf(child: ChildProcess): Promise<{ port: number; rest: Buffer
   throw new Error(`it printed ${JSON.stringify(line.slice(0, 200))} where its port is expected`);
 }
 
+/**
+ * Whose code the pack in a folder is. Programs of the run can call us as the engine does, and must not have what is theirs run
+ * as a pack: only what the worker put beside the overrides is one.
+ * @throws Error for every other folder
+ */
+function roleOf(packDir: string): Role {
+  const overrides = process.env[OVERRIDES_VARIABLE];
+  const dir = resolve(packDir);
+  if (overrides === undefined || realpathSync(dirname(dir)) !== realpathSync(dirname(overrides)))
+    throw new Error('it is no policy pack of this run');
+  return basename(dir).endsWith(BUNDLED) ? 'bundled' : 'pack';
+}
+
 function start(request: languageTypes.RunPluginRequest, packDir: string): ChildProcess {
   const runner = resolveSdk(packDir, 'cmd/run-policy-pack');
   const [command, ...args] = [
-    ...foreignPrefix('pack'),
+    ...foreignPrefix(roleOf(packDir)),
     process.execPath,
     runner,
     ...request.getArgsList(),
