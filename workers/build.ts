@@ -18,7 +18,7 @@ import { createSecretStores } from '#core/secret-stores/stores.ts';
 import { loadMasterKey } from '#core/secrets.ts';
 import { migrateToLatest, openDatabase } from '#core/store/database.ts';
 import { ensureInstallation } from '#core/store/installation.ts';
-import { requireMasterKey } from '#core/store/tenants.ts';
+import { listTenants, requireMasterKey } from '#core/store/tenants.ts';
 import type { EmbeddedServers } from '../toolchain/embedded.ts';
 import type { Toolchain } from '../toolchain/setup.ts';
 import { isProvedDead } from './death-proof.ts';
@@ -127,6 +127,7 @@ export async function buildWorker(
       files: config.PLUMBLINE_SECRET_FILES,
       variables: config.PLUMBLINE_SECRET_VARIABLES,
       tenants: servedTenants(config),
+      allTenants: async () => (await listTenants(db)).map(({ name }) => name),
       environment: own,
     }),
     ring,

@@ -6,6 +6,8 @@ import { cannotBeUsed, storeFailed, type StoreRead } from './port.ts';
 export const MAX_STORE_BYTES = 1024 * 1024;
 
 const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost']);
+/** The parser writes every form of an IPv4 address in one way. */
+const ANY_LOOPBACK = /^(?:127\.|0\.|\[::1?\]$|\[::ffff:7f|(?:.+\.)?localhost\.?$)/;
 
 export interface StoreRequest {
   method: 'GET' | 'POST';
@@ -32,6 +34,8 @@ export function storeAddress(read: StoreRead, text: string | undefined): URL {
     throw cannotBeUsed(read, 'an address must be a URL without user, password, query and fragment');
   const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname));
   if (!isSafe) throw cannotBeUsed(read, `the address ${url.origin} must be https`);
+  if (read.mayUseLoopback === false && ANY_LOOPBACK.test(url.hostname))
+    throw cannotBeUsed(read, `the address ${url.origin} is the worker itself, which serves other tenants as well`);
   if (!isAllowedHost(url.hostname, 'configured'))
     throw cannotBeUsed(read, `the address ${url.origin} is one of a metadata service`);
   return url;

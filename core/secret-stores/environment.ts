@@ -6,18 +6,19 @@ function prefixOf(start: string, tenant: string): string {
 
 /**
  * Variables of the worker: `<start><TENANT>_<path>` is one text, or the variables that begin with it and `_` are its keys. Of
- * two tenants whose names begin alike a variable belongs to the longer one.
+ * two tenants whose names begin alike a variable belongs to the longer one. `tenants`: all of the installation, for machines of
+ * several workers often give them all one file of variables.
  */
 export function environmentStore(
   start: string,
-  tenants: readonly string[],
+  tenants: () => Promise<readonly string[]>,
   environment: Record<string, string | undefined>,
 ): ReadStore {
-  const prefixes = tenants.map((tenant) => prefixOf(start, tenant));
   return async (read) => {
     if (start === '')
       throw cannotBeUsed(read, 'this installation reads no variables: set PLUMBLINE_SECRET_VARIABLES of the worker');
     const own = prefixOf(start, read.tenant);
+    const prefixes = (await tenants()).map((tenant) => prefixOf(start, tenant));
     const isOwn = (name: string) =>
       name.startsWith(own) && !prefixes.some((other) => other.length > own.length && name.startsWith(other));
     const name = `${own}${read.external.path}`;

@@ -10,6 +10,8 @@ export interface StoreRead {
   /** Values of the Secret in `external.credentials`; empty where it names none. */
   credentials: Record<string, string>;
   signal: AbortSignal;
+  /** Whether what listens on the worker's own loopback is for this tenant; of several tenants it is nobody's. */
+  mayUseLoopback?: boolean;
   /** Called with every token that is got on the way, before it is used. */
   register(secret: string): void;
 }

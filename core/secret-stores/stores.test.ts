@@ -54,13 +54,15 @@ function read(
     credentials?: Record<string, string>;
     environment?: Record<string, string>;
     tenant?: string;
+    served?: string[];
     limitMs?: number;
   } = {},
 ) {
   const stores = createSecretStores({
     files: join(dir, 'files'),
     variables: 'SECRET_',
-    tenants: ['shop', 'shop-eu'],
+    tenants: more.served ?? [more.tenant ?? 'shop'],
+    allTenants: async () => ['shop', 'shop-eu'],
     environment: more.environment ?? {},
     limitMs: more.limitMs ?? 5_000,
   });
@@ -136,6 +138,7 @@ describe('variables', () => {
     });
   });
 
+  // The worker serves `shop` alone, and has the variables of all in one file.
   it.each(['EU_DB', 'EU', 'EU_DB_USER', 'NOTHING', ''])(
     'of a tenant whose name begins alike stay its own: %j',
     async (path) => {
@@ -302,5 +305,35 @@ describe('the clouds', () => {
     await expect(read({ store: 'aws-secrets-manager', path: 'x' }, keys('AKIAGOOD'))).rejects.toThrow(
       'region is needed',
     );
+  });
+});
+
+describe('the loopback of a worker', () => {
+  const from = (address: string, served: string[]) =>
+    read(
+      { store: 'vault', address, path: 'secret/data/db', credentials: 'vault' },
+      { credentials: { token: 't0ken' }, served },
+    );
+
+  it('is the one tenant that it serves', async () => {
+    const { origin } = await serve(() => ({ body: { data: { password: 'p4ss' } } }));
+    expect(await from(origin, ['shop'])).toEqual({ password: 'p4ss' });
+  });
+
+  it.each([
+    '127.0.0.1',
+    '127.1.2.3',
+    '2130706433',
+    '0.0.0.0',
+    '[::1]',
+    '[::]',
+    '[::ffff:127.0.0.1]',
+    'localhost',
+    'a.LOCALHOST.',
+  ])('is nobody of several: %s', async (host) => {
+    await expect(from(`https://${host}:8200`, ['shop', 'bank'])).rejects.toMatchObject({
+      reason: 'SpecInvalid',
+      message: expect.stringContaining('is the worker itself'),
+    });
   });
 });

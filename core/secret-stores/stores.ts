@@ -17,6 +17,8 @@ export interface SecretStoreOptions {
   variables: string;
   /** Tenants this worker serves. */
   tenants: readonly string[];
+  /** Every tenant of the installation; those that are served where there are no others. */
+  allTenants?: () => Promise<readonly string[]>;
   /** The worker's own environment; only variables with that prefix are read. */
   environment: Record<string, string | undefined>;
   /** Of one reading, in milliseconds; 20 s by default. */
@@ -72,9 +74,11 @@ function checkSizes(read: StoreRead, values: Record<string, string>): void {
  * @throws transient(SecretStoreFailed), stalled(SecretNotFound | SpecInvalid)
  */
 export function createSecretStores(options: SecretStoreOptions): SecretStores {
+  const { tenants, allTenants } = options;
+  const named = async () => [...tenants, ...((await allTenants?.()) ?? [])];
   const stores: Record<ExternalSecret['store'], ReadStore> = {
     file: fileStore(options.files),
-    environment: environmentStore(options.variables, options.tenants, options.environment),
+    environment: environmentStore(options.variables, named, options.environment),
     vault: readVault,
     'aws-secrets-manager': readAws,
     'gcp-secret-manager': readGcp,
@@ -82,7 +86,7 @@ export function createSecretStores(options: SecretStoreOptions): SecretStores {
   };
   return async (given) => {
     const signal = AbortSignal.any([given.signal, AbortSignal.timeout(options.limitMs ?? LIMIT_MS)]);
-    const read = { ...given, signal };
+    const read = { ...given, signal, mayUseLoopback: tenants.length < 2 };
     const values = valuesOf(await stores[read.external.store](read));
     for (const value of Object.values(values)) read.register(value);
     checkSizes(read, values);
