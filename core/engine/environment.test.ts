@@ -52,6 +52,7 @@ describe('the environment of a run', () => {
     'NODE_OPTIONS',
     'NODE_PATH',
     'LD_PRELOAD',
+    'OPENSSL_CONF',
     'LD_LIBRARY_PATH',
     'DYLD_INSERT_LIBRARIES',
     'GRPC_TRACE',

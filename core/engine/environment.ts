@@ -25,6 +25,8 @@ const RESERVED_PREFIXES = [
   'DYLD_',
   'GRPC_',
   'NODE_COMPILE_',
+  // A file of the artifact would be code of the language host.
+  'OPENSSL_',
   'GLIBC_',
   'GCONV_',
   'npm_',
