@@ -106,7 +106,8 @@ export async function settle(
 /** @throws Conflict where the stack forbids people to approve what they asked for, and this is one */
 export function refuseSelf({ stack, run }: Waiting, actor: string): void {
   if (run.spec.approval?.selfApproval !== false) return;
-  if (actor !== stack.spec_by && actor !== run.requested_by) return;
+  // Who let the state move asked for that part of the plan.
+  if (![stack.spec_by, stack.rebind_by, run.requested_by].includes(actor)) return;
   throw new Conflict(`${actor} asked for this change and may not approve it as well (approval.selfApproval: false)`);
 }
 

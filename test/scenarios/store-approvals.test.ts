@@ -4,7 +4,7 @@ import { approve, discard, listApprovals } from '#core/store/approvals.ts';
 import { Conflict } from '#core/store/conflict.ts';
 import { newestEvents } from '#core/store/events.ts';
 import { getRunById, moveRun } from '#core/store/runs.ts';
-import { getStackById, type StackRow } from '#core/store/stacks.ts';
+import { getStackById, patchStack, type StackRow } from '#core/store/stacks.ts';
 import { createTestDatabase, type TestDatabase } from '../harness/database.ts';
 import { addStack, addTenant, addWaitingRun, PLAN_DIGEST, SPEC } from '../harness/store-rows.ts';
 
@@ -96,6 +96,15 @@ describe('approving', () => {
       (error: unknown) => String(error),
     );
     expect(said).toContain(allowed ? 'approved' : 'may not approve it as well');
+  });
+
+  it('is refused to who let the state move, where people may not approve what they asked for', async () => {
+    const approval = { mode: 'manual' as const, selfApproval: false };
+    const own = await addStack(test.db, { name: `self-${(made += 1)}`, spec: { ...SPEC, approval } });
+    await patchStack(test.db, own.id, { rebind_by: 'shop/mover' });
+    const run = await addWaitingRun(test.db, own);
+    await expect(approve(test.db, decision(run.id, 'shop/mover'))).rejects.toThrow('may not approve it as well');
+    expect((await approve(test.db, decision(run.id, 'shop/alice'))).state).toBe('approved');
   });
 
   it('of a run of another tenant finds nothing', async () => {
