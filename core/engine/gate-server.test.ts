@@ -20,6 +20,16 @@ it.each([[[]], [['checkpoint was a and is b', 'generation was 1 and is 2']]])(
   },
 );
 
+it('answers once, so that a program that asks while it runs finds no difference of its own making', async () => {
+  const answers = [[], ['checkpoint was a and is b']];
+  const server = await openGate(dir, async () => answers.shift() ?? []);
+  expect(await askGate(server.path)).toEqual([]);
+  await expect(askGate(server.path)).rejects.toThrow(/JSON|ECONNRESET/);
+  expect(server.differences()).toEqual([]);
+  expect(answers).toHaveLength(1);
+  await server.close();
+});
+
 it('gives no answer, and so no consent, when the worker cannot find out', async () => {
   const server = await openGate(dir, () => Promise.reject(new Error('no database')));
   await expect(askGate(server.path)).rejects.toThrow('JSON');

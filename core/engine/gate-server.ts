@@ -16,7 +16,8 @@ export interface GateServer {
 const MAX_SOCKET_PATH = 107;
 
 /**
- * Listens in the run's folder for the language host's question. A gate that throws gives no answer, which fails `Run`.
+ * Listens in the run's folder for the language host's question. A gate that throws gives no answer, which fails `Run`. It answers
+ * once: the program finds the socket too, and an answer given while it runs would call a half-made apply one that never began.
  * @throws ReconcileError stalled when the run's folder lies too deep for a socket.
  */
 export async function openGate(runDir: string, gate: () => Promise<string[]>): Promise<GateServer> {
@@ -29,6 +30,7 @@ export async function openGate(runDir: string, gate: () => Promise<string[]>): P
   }
   let differences: string[] = [];
   let failure: unknown;
+  let isAsked = false;
   const sockets = new Set<Socket>();
   const answer = async (socket: Socket) => {
     try {
@@ -44,6 +46,8 @@ export async function openGate(runDir: string, gate: () => Promise<string[]>): P
     // The host may be killed while it waits; that ends the run by itself.
     socket.on('error', () => undefined);
     socket.on('close', () => sockets.delete(socket));
+    if (isAsked) return void socket.destroy();
+    isAsked = true;
     void answer(socket);
   });
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
