@@ -72,6 +72,32 @@ it('with proof of its death another goes on at once, and the late one changes no
   expect(await all()).toEqual(before);
 });
 
+it('frozen while it made the key of a new stack, it does not put its own in the place of the one in use', async () => {
+  plumbline = await startTestPlumbline({ workers: false, webhook: false });
+  await plumbline.push({ resources: { web: { size: 1 } } });
+  const pulumi = { stack: 'prod', secretsProvider: 'awskms://alias/one?region=eu-central-1' };
+  await plumbline.stack('shop', { approval: { mode: 'auto' }, pulumi });
+  const stackId = await plumbline.stackId('shop');
+  const keyNow = async () =>
+    (await plumbline.database.db.selectFrom('stacks').select('secrets_provider').executeTakeFirstOrThrow())
+      .secrets_provider.encryptedKey;
+  const { engine } = plumbline;
+  const late = {
+    ...engine,
+    encryptConfig: async () => {
+      await plumbline.database.db
+        .updateTable('leases')
+        .set({ expires_at: new Date(Date.now() - 1000) })
+        .execute();
+      await reconcile(plumbline.deps, stackId);
+      return { encryptedKey: 'of-the-late-one', ciphertexts: {} };
+    },
+  };
+  await reconcile(plumbline.secondWorker({ engine: late }), stackId);
+  expect((await plumbline.runs('shop')).map(({ state }) => state)).toEqual(['applied', 'errored']);
+  expect(await keyNow()).toContain('key-of-awskms');
+});
+
 it('a person cannot declare a worker dead that still renews its lease', async () => {
   plumbline = await startTestPlumbline({ workers: false, webhook: false });
   await plumbline.push({ resources: { web: { size: 1 } } });

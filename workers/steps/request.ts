@@ -85,7 +85,7 @@ export async function gatherInputs(
     onOutput: at.onOutput,
   };
   const { environments = [] } = spec.pulumi;
-  const secrets = await stackSecrets({ deps, stack, spec, request, key });
+  const secrets = await stackSecrets({ deps, lease, stack, spec, request, key });
   return {
     request: { ...request, settings: { ...secrets.settings, environments }, passphrase: secrets.passphrase },
     settings: environments.length === 0 ? secrets.bound : `${secrets.bound} environments ${environments.join(', ')}`,

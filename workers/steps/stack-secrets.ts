@@ -5,8 +5,10 @@ import type { ConfigValue, EngineRequest, StateSecrets } from '#core/engine/port
 import { configKey, configText, newEncryptionSalt, opensSalt } from '#core/engine/settings.ts';
 import { hmacValue, newPassphrase, open, seal, type TenantKey } from '#core/secrets.ts';
 import type { SecretsProviderRecord } from '#core/store/schema.ts';
-import { patchStack, type StackRow } from '#core/store/stacks.ts';
+import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
+import type { HeldLease } from '../lease.ts';
+import { record } from '../record.ts';
 import { readSecretKey } from '../secrets.ts';
 
 /** What opens the secrets of a stack's state. */
@@ -20,6 +22,7 @@ export interface StackSecrets {
 
 interface Scene {
   deps: WorkerDeps;
+  lease: HeldLease;
   stack: StackRow;
   spec: StackSpec;
   /** Everything but the secrets of the state, for asking the state and its provider. */
@@ -64,12 +67,16 @@ function storedPassphrase({ deps, stack }: Scene): Passphrase | undefined {
   return { passphrase, encryptionSalt };
 }
 
-async function keepPassphrase({ deps, stack }: Scene, { passphrase, encryptionSalt }: Passphrase): Promise<void> {
+/** Under the lease: a worker that lost it would put another key in the place of the one the state is encrypted with by now. */
+async function keepPassphrase(
+  { deps, lease, stack }: Scene,
+  { passphrase, encryptionSalt }: Passphrase,
+): Promise<void> {
   const change = {
     passphrase: seal(deps.masterKey, Buffer.from(passphrase), contextOf(stack)),
     settings: JSON.stringify({ ...stack.settings, encryptionSalt }),
   };
-  await patchStack(deps.db, stack.id, change);
+  await record(deps, lease, { stack: change });
 }
 
 /**
@@ -119,7 +126,7 @@ function secretTexts(config: Record<string, ConfigValue>, project: string): Map<
  * otherwise the ciphertexts of before are used.
  */
 async function providerRecord(scene: Scene, url: string): Promise<SecretsProviderRecord> {
-  const { deps, stack, request, key } = scene;
+  const { deps, lease, stack, request, key } = scene;
   const before = stack.secrets_provider.url === url ? (stack.secrets_provider.ciphertexts ?? {}) : {};
   const encryptedKey = await knownKey(scene, url);
   const texts = secretTexts(request.config, request.identity.project);
@@ -134,10 +141,10 @@ async function providerRecord(scene: Scene, url: string): Promise<SecretsProvide
   const ciphertexts = Object.fromEntries(
     [...marks].map(([name, of]) => [name, { of, text: made.ciphertexts[name] ?? before[name]?.text ?? '' }]),
   );
-  const record = { url, ...(encryptedKey !== undefined && { encryptedKey }), ...made, ciphertexts };
-  if (digestOf(record) !== digestOf(stack.secrets_provider))
-    await patchStack(deps.db, stack.id, { secrets_provider: JSON.stringify(record) });
-  return record;
+  const kept = { url, ...(encryptedKey !== undefined && { encryptedKey }), ...made, ciphertexts };
+  if (digestOf(kept) !== digestOf(stack.secrets_provider))
+    await record(deps, lease, { stack: { secrets_provider: JSON.stringify(kept) } });
+  return kept;
 }
 
 /** A state that a passphrase encrypted before (a rebound stack, or one taken over) still needs it until it is written anew. */
@@ -161,7 +168,7 @@ export async function stackSecrets(scene: Scene): Promise<StackSecrets> {
   if (wanted === PASSPHRASE) {
     const { passphrase, encryptionSalt } = await passphraseOf(scene);
     if (scene.stack.secrets_provider.url !== undefined)
-      await patchStack(scene.deps.db, scene.stack.id, { secrets_provider: JSON.stringify({}) });
+      await record(scene.deps, scene.lease, { stack: { secrets_provider: JSON.stringify({}) } });
     return { passphrase, settings: { encryptionSalt, ...environments }, bound: encryptionSalt };
   }
   const { encryptedKey, ciphertexts = {} } = await providerRecord(scene, wanted);
