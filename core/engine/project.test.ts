@@ -39,6 +39,7 @@ it.each([
   ['a compiler', 'name: a\nruntime: {name: yaml, options: {compiler: cue export}}', 'compiler'],
   ['arguments for Node.js', 'name: a\nruntime: {name: nodejs, options: {nodeargs: --inspect}}', 'nodeargs'],
   ['another runtime', 'name: a\nruntime: python', 'runs nodejs and yaml'],
+  ['a name that is a way up', 'name: ..\nruntime: nodejs', 'not dots alone'],
   ['a name that is a path', 'name: ../a\nruntime: nodejs', 'name must be'],
   ['no mapping', '- a', 'not a mapping'],
   ['broken YAML', 'name: [', 'not valid YAML'],

@@ -80,8 +80,8 @@ function asRuntime(name: unknown): Runtime {
 export async function readProject(programDir: string): Promise<Project> {
   const document = await readDocument(programDir);
   const name = document['name'];
-  if (typeof name !== 'string' || !/^[A-Za-z0-9_.-]{1,100}$/.test(name)) {
-    refuse('name must be 1 to 100 letters, digits, dots, dashes or underscores');
+  if (typeof name !== 'string' || !/^(?!\.+$)[A-Za-z0-9_.-]{1,100}$/.test(name)) {
+    refuse('name must be 1 to 100 letters, digits, dots, dashes or underscores, and not dots alone');
   }
   const declared = document['runtime'];
   const runtime = isDocument(declared) ? declared : { name: declared };
