@@ -30,7 +30,7 @@ export function requireOwnCode(stack: Remembered, now: Checkpoint): void {
   if (stack.writing_state) return;
   throw stalled(
     'StateMovedOutside',
-    `the state of ${stack.name} was written by something other than Plumbline, and ${now.dynamic} of its ${now.resources} resources bring their own code, so nothing of it is run. Look at it (\`pulumi stack export\`), then \`plumb accept-state ${stack.name} --checkpoint ${now.hash}\`, or restore the state Plumbline wrote`,
+    `the state of ${stack.name} was written by something other than Plumbline, and ${now.dynamic} of its ${now.resources} resources bring their own code, so nothing of it is run. Look at it (\`plumb state export ${stack.name}\`), then \`plumb accept-state ${stack.name} --checkpoint ${now.hash}\`, or restore the state Plumbline wrote`,
   );
 }
 

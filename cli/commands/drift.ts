@@ -61,7 +61,8 @@ async function drift(name: string, _options: object, command: Command) {
     const healing = await client.post(path`/stacks/${name}/drift/heal`, undefined, StackView);
     context.print(
       { items, drifted, stack: healing },
-      () => `${renderDrift(items)}\n${printable(`asked to heal: ${healing.why}`)}`,
+      () =>
+        `${renderDrift(items)}\n${printable(`a heal is asked for; see \`plumb diff ${name}\`; now: ${healing.why}`)}`,
     );
   } else {
     context.print({ items, drifted }, () => renderResult(items, drifted));

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { printsState } from '#core/domain/exec-command.ts';
 import { isFinished } from '#core/domain/run.ts';
 import { RunDetailView, RunView } from '#core/domain/view.ts';
 import { createContext, type Context } from '../context.ts';
@@ -50,6 +51,10 @@ async function exec(stack: string, args: string[], flags: Flags, command: Comman
     log = now;
   };
   const run = await waitForRun(context, { stack, number: asked.number, timeout: flags.timeout, each: follow });
+  // A state is no log: it may be far longer than one, and stays sealed until it is asked for.
+  if (context.format === 'text' && run.state === 'applied' && printsState(args)) {
+    process.stdout.write(await client.text(path`/stacks/${stack}/runs/${run.number}/state`));
+  }
   if (context.format === 'json') context.print({ run, log }, () => '');
   if (run.exitCode === null) throw failure(printable(`${run.message}${run.reason === null ? '' : ` [${run.reason}]`}`));
   process.exitCode = run.exitCode;

@@ -71,7 +71,9 @@ function renderDetail({ run, plan, approvals }: RunDetailView, color: boolean): 
 /** The limit of every plan, said where it is approved. */
 function unknownOf({ changes }: NonNullable<RunDetailView['plan']>): string[] {
   const count = changes.reduce((sum, change) => sum + change.unknowns.length, 0);
-  return count === 0 ? [] : [`${count} values are known only after the apply, which may stop midway there`];
+  return count === 0
+    ? []
+    : [`${count === 1 ? '1 value is' : `${count} values are`} known only after the apply, which may stop midway there`];
 }
 
 /** What the plan of a run would change, with the digest that is approved. */

@@ -20,7 +20,7 @@ export async function assertAnswered(response: HttpResponse, what: string): Prom
     throw stalled('SourceUnauthorized', `${text}; check spec.source.credentials and that the repository exists`);
   }
   // Not stalled: whatever is missing may be pushed any moment.
-  if (status === 404) throw transient('SourceNotFound', `${text}; push it, or correct spec.source`);
+  if (status === 404) throw transient('SourceNotFound', `${text}; push it, or correct its address`);
   if (status === 408 || status === 429 || status >= 500) {
     const after = retryAfterMs(response.header('retry-after'), new Date());
     if (after !== undefined || status === 429) throw waiting('SourceUnreachable', text, after ?? DEFAULT_THROTTLE_MS);
