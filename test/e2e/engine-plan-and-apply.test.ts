@@ -1,5 +1,8 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { openEngineFixture, type EngineFixture } from './engine-fixture.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EngineRequest, PreviewResult } from '#core/engine/port.ts';
+import { openEngineFixture, stashes, type EngineFixture } from './engine-fixture.ts';
 
 let fixture: EngineFixture;
 beforeAll(async () => void (fixture = await openEngineFixture()));
@@ -37,7 +40,7 @@ it('applies exactly what a preview of a new stack showed, and then has nothing t
   expect(again).toMatchObject({ changes: [], summary: { same: 4 } });
 });
 
-it('shows an update, a secret that changes, a replacement and a delete each for what it is', async () => {
+it('shows an update, a secret that changes and a delete each for what it is', async () => {
   const request = await fixture.request({
     files: { a: 'uno', c: 'three' },
     renamed: { c: 'sea' },
@@ -57,46 +60,69 @@ it('shows an update, a secret that changes, a replacement and a delete each for 
   expect(change('c')).toMatchObject({ op: 'create' });
   await fixture.engine.apply({ ...request, plan: preview.plan, gate: allow });
   expect(await fixture.files()).toEqual({ a: 'uno', sea: 'three', secret: 'other words' });
-
-  const renaming = await fixture.engine.preview(
-    await fixture.request({ files: { a: 'uno', c: 'three' }, secret: 'other words' }),
-  );
-  const [replaced] = renaming.changes.filter(({ op }) => op === 'replace');
-  expect(replaced).toMatchObject({ name: 'c', diffs: [{ path: 'name', replaces: true, before: 'sea', after: 'c' }] });
 });
 
-it('never lets a secret out: not by output, changes or plan', async () => {
-  const request = await fixture.request({
-    files: { a: 'uno', c: 'three' },
-    renamed: { c: 'sea' },
-    secret: 'a third secret',
+describe('a preview', () => {
+  let request: EngineRequest;
+  let preview: PreviewResult;
+  beforeAll(async () => {
+    // Config is sorted, and what follows the first of them follows one that does not exist yet.
+    const files = { Fresh: 'x', a: 'uno', c: 'three' };
+    request = await fixture.request({ files, follow: true, secret: 'a third secret' });
+    preview = await fixture.engine.preview(request);
   });
-  const preview = await fixture.engine.preview(request);
-  const said = `${fixture.output()}${JSON.stringify(preview.changes)}${preview.plan.toString('utf8')}`;
-  expect(said).toContain('update');
-  for (const secret of ['hush hush', 'other words', 'a third secret', request.passphrase])
-    expect(said).not.toContain(secret);
+
+  it('shows a replacement for what it is', () => {
+    const [replaced] = preview.changes.filter(({ op }) => op === 'replace');
+    expect(replaced).toMatchObject({ name: 'c', diffs: [{ path: 'name', replaces: true, before: 'sea', after: 'c' }] });
+  });
+
+  it('never lets a secret out: not by output, changes or plan', () => {
+    const said = `${fixture.output()}${JSON.stringify(preview.changes)}${preview.plan.toString('utf8')}`;
+    expect(said).toContain('update');
+    for (const secret of ['hush hush', 'other words', 'a third secret', request.passphrase])
+      expect(said).not.toContain(secret);
+  });
+
+  it('lists what is not known before the apply', () => {
+    expect(preview.unknowns).toContain('urn:pulumi:test::files::pulumi-nodejs:dynamic:Resource::follower#text');
+  });
 });
 
-it('lists what is not known before the apply', async () => {
-  const preview = await fixture.engine.preview(await fixture.request({ files: { fresh: 'x' }, follow: true }));
-  expect(preview.unknowns).toContain('urn:pulumi:test::files::pulumi-nodejs:dynamic:Resource::follower#text');
-});
+describe('of a stack that is applied', () => {
+  let words: EngineFixture;
+  beforeAll(async () => {
+    words = await openEngineFixture();
+    await apply(await words.yamlRequest(kept({ one: '1', two: '2' })));
+  });
+  afterAll(() => words.close());
 
-it('says when a resource loses its protection', async () => {
-  await fixture.apply({ files: { kept: 'x' }, protect: true });
-  const preview = await fixture.engine.preview(await fixture.request({ files: { kept: 'x' } }));
-  expect(preview.changes).toMatchObject([{ name: 'kept', lostProtection: true }]);
-});
+  const kept = (others: Record<string, string>) => ({
+    ...stashes(others),
+    ...stashes({ kept: 'x' }, { protect: true }),
+  });
 
-it('touches only the resources it is told to', async () => {
-  await fixture.apply({ files: { one: '1', two: '2', kept: 'x' }, protect: true });
-  const targets = ['urn:pulumi:test::files::pulumi-nodejs:dynamic:Resource::one'];
-  const request = await fixture.request({ files: { one: 'I', two: 'II', kept: 'x' }, protect: true }, { targets });
-  const { plan, changes } = await fixture.engine.preview(request);
-  expect(changes.map(({ name, op }) => `${op} ${name}`)).toEqual(['update one']);
-  await fixture.engine.apply({ ...request, plan, gate: allow });
-  expect(await fixture.files()).toMatchObject({ one: 'I', two: '2' });
+  async function apply(request: EngineRequest): Promise<PreviewResult> {
+    const preview = await words.engine.preview(request);
+    await words.engine.apply({ ...request, plan: preview.plan, gate: allow });
+    return preview;
+  }
+
+  it('says when a resource loses its protection', async () => {
+    const request = await words.yamlRequest(stashes({ one: '1', two: '2', kept: 'x' }));
+    const { changes } = await words.engine.preview(request);
+    expect(changes).toMatchObject([{ name: 'kept', lostProtection: true }]);
+  });
+
+  it('touches only the resources it is told to', async () => {
+    const targets = ['urn:pulumi:test::files::pulumi:index:Stash::one'];
+    const { changes } = await apply(await words.yamlRequest(kept({ one: 'I', two: 'II' }), { targets }));
+    expect(changes.map(({ name, op }) => `${op} ${name}`)).toEqual(['update one']);
+    const state = await readFile(join(words.stateDir, '.pulumi/stacks/files/test.json'), 'utf8');
+    const inputs = [...state.matchAll(/"input":\s*"([^"]*)"/g)].map(([, input]) => input);
+    expect(inputs).toEqual(expect.arrayContaining(['I', '2', 'x']));
+    expect(inputs).not.toContain('II');
+  });
 });
 
 it('names the exact versions of everything that takes part', async () => {
