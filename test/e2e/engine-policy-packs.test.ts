@@ -1,10 +1,10 @@
-import { cp, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { NO_POLICIES, overridesFor } from '#core/domain/policy.ts';
 import { policyFolder } from '#core/engine/policies.ts';
 import type { EngineRequest, PolicyPack } from '#core/engine/port.ts';
-import { openEngineFixture, type EngineFixture } from './engine-fixture.ts';
+import { openEngineFixture, stashes, type EngineFixture } from './engine-fixture.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 
@@ -19,15 +19,7 @@ const said = (policy: string, urn: string, level = 'mandatory') => ({ pack: 'wor
 
 /** A YAML program that keeps these words, under the pack of test/e2e/programs/policies, or one of another `source`. */
 async function underPack(words: Record<string, string>, config: PolicyPack['config'] = {}, source?: string) {
-  const request = await fixture.request({}, { environment: { TOKEN: 'of the run' } });
-  for (const name of ['index.ts', 'text-file.ts', 'package.json', 'node_modules'])
-    await rm(join(request.programDir, name));
-  const resources = Object.entries(words).map(([name, input]) => [
-    name,
-    { type: 'pulumi:index:Stash', properties: { input } },
-  ]);
-  const program = { name: 'files', runtime: 'yaml', resources: Object.fromEntries(resources) };
-  await writeFile(join(request.programDir, 'Pulumi.yaml'), JSON.stringify(program));
+  const request = await fixture.yamlRequest(stashes(words), { environment: { TOKEN: 'of the run' } });
   const dir = join(policyFolder(request.runDir), '0-pack');
   await mkdir(policyFolder(request.runDir));
   await cp(join(import.meta.dirname, 'programs/policies'), dir, { recursive: true });
