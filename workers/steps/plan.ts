@@ -1,3 +1,5 @@
+import { showHealed } from '#core/domain/drift-shown.ts';
+import { listDrift } from '#core/store/drift.ts';
 import { approvalNeeds, dangerOf } from '#core/domain/approval.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import { transient } from '#core/domain/errors.ts';
@@ -216,7 +218,11 @@ async function preview(
   const concerns = await checkState(deps, stack, identity, found);
   const checked = (await refreshFirst(deps, lease, stack, run, inputs)) ?? found;
   const destroying = run.operation === 'destroy' ? await planDestroy(deps, inputs) : undefined;
-  const result = destroying?.preview ?? (await deps.engine.preview(inputs.request));
+  const planned = destroying?.preview ?? (await deps.engine.preview(inputs.request));
+  const result =
+    run.trigger === 'heal'
+      ? { ...planned, changes: showHealed(planned.changes, await listDrift(deps.db, stack.id)) }
+      : planned;
   const shown = {
     planHash: result.planHash,
     changes: result.changes,
