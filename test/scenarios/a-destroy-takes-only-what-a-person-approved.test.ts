@@ -152,6 +152,20 @@ it('a worker that dies in the middle of a destroy: what is left is planned again
   expect(plumbline.engine.only().world).toEqual({});
 });
 
+it('a stack that is suspended while it is destroyed rests after it is resumed', async () => {
+  const waiting = await planned();
+  plumbline.engine.hooks.apply = async () => {
+    if (destroyLog().length === 1) await plumbline.post('shop', 'suspend');
+  };
+  expect((await plumbline.approve('shop', waiting)).status).toBe(200);
+  await look();
+  expect(await newest()).toMatchObject({ operation: 'destroy', state: 'applied' });
+  await plumbline.post('shop', 'resume');
+  await look();
+  expect(await newest()).toMatchObject({ number: waiting.number, state: 'applied' });
+  expect(plumbline.engine.only().world).toEqual({});
+});
+
 it('a destroy that fails midway is not turned into an update', async () => {
   await planned();
   plumbline.engine.hooks.apply = async () => {

@@ -19,6 +19,12 @@ export interface DestroyPlan {
   needs: string[];
 }
 
+/** As people count them in the list of changes, which leaves out the providers that the engine made by itself. */
+function counted(listed: number, all: number): string {
+  const own = all - listed;
+  return `${listed} resources${own > 0 ? ` and ${own} that the engine made by itself` : ''}`;
+}
+
 /** Looks at what a destroy would take; nothing is executed. The list of URNs stands in for the plan's bytes. */
 export async function planDestroy(deps: WorkerDeps, inputs: Inputs): Promise<DestroyPlan> {
   const { changes, summary, urns, retained } = await deps.engine.previewDestroy(inputs.request);
@@ -30,7 +36,7 @@ export async function planDestroy(deps: WorkerDeps, inputs: Inputs): Promise<Des
   return {
     preview: { changes, summary, plan, planHash: destroyPlanHash(plan), unknowns: [] },
     urns,
-    needs: [`a destroy of ${urns.length} resources is approved by a person in every mode`, ...stays],
+    needs: [`a destroy of ${counted(changes.length, urns.length)} is approved by a person in every mode`, ...stays],
   };
 }
 
@@ -39,10 +45,14 @@ export function destroyPlanHash(plan: Uint8Array): string {
   return digestOf(Buffer.from(plan).toString('utf8'));
 }
 
-/** The stack rests from now on: nothing of it is made again until a person says so. */
-function restPatch(run: RunRow): StackPatch {
+/**
+ * The stack rests from now on: nothing of it is made again until a person says so. A suspend or resume that came meanwhile is
+ * another generation and no such wish.
+ */
+function restPatch(stack: StackRow, run: RunRow): StackPatch {
   return {
-    attempted_key: destroyedKey(run.generation),
+    attempted_key: sql<string>`case when spec - 'suspend' = ${JSON.stringify(stack.spec)}::jsonb - 'suspend'
+      then 'destroyed@' || generation else ${destroyedKey(run.generation)} end`,
     destroyed_at: clock(),
     applied_digest: null,
     applied_revision: null,
@@ -64,7 +74,7 @@ export function destroyedChange(stack: StackRow, run: RunRow, message: string): 
       reason: 'Destroyed',
       message: `${message}; it rests until \`plumb reconcile ${stack.name}\` or another spec makes it again`,
     },
-    stack: restPatch(run),
+    stack: restPatch(stack, run),
     conditions: (conditions) => conditions.filter((condition) => condition.type !== 'Drifted'),
     also: async (trx) => void (await replaceDrift(trx, { tenant: stack.tenant, stackId: stack.id, items: [] })),
   };
