@@ -4,16 +4,16 @@ import type { Checkpoint } from '#core/engine/port.ts';
 import { sql, type Transaction } from 'kysely';
 import { getRunById, type RunRow } from '#core/store/runs.ts';
 import type { Schema } from '#core/store/schema.ts';
-import { lockStack, patchStack, type StackRow } from '#core/store/stacks.ts';
+import { isDestroyed, lockStack, patchStack, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { HeldLease } from './lease.ts';
-import { record, type EventInput } from './record.ts';
+import { record, type EventInput, type StatusChange } from './record.ts';
 import { checkState } from './state-check.ts';
-import { clearOwnLocks } from './steps/recover.ts';
+import { planAgain } from './steps/destroy.ts';
+import { clearOwnLocks, withInputs } from './steps/recover.ts';
 import { refreshState } from './steps/refresh.ts';
-import { gatherInputs, type Inputs } from './steps/request.ts';
+import type { Inputs } from './steps/request.ts';
 import { requireTrust } from './steps/verify.ts';
-import { fetchProgram, withWorkspace } from './steps/workspace.ts';
 
 /** Ends what was asked for until now; what a person asked for meanwhile stays. The stack's row is locked. */
 async function takeBack(trx: Transaction<Schema>, { id, accept_missing: done }: StackRow): Promise<void> {
@@ -31,11 +31,16 @@ async function refuse(deps: WorkerDeps, lease: HeldLease, stack: StackRow, event
 }
 
 /** What became of the resources: one that exists after all was read anew and stays. */
-function settled(urns: readonly string[], by: string, before: Checkpoint, after: Checkpoint): EventInput {
+function settled(stack: StackRow, before: Checkpoint, after: Checkpoint): StatusChange {
+  const { urns = [], by = 'plumbline' } = stack.accept_missing ?? {};
   const left = before.resources - after.resources;
   const rest = left < urns.length ? `; ${urns.length - left} of them exist after all and stay` : '';
-  const message = `${left} missing resources left the state${rest}. The program still declares them, so they are planned anew`;
-  return { type: 'MissingLeftState', message, actor: by, data: { urns, left } };
+  const what = `${left} missing resources left the state${rest}`;
+  const message = isDestroyed(stack) ? what : `${what}. The program still declares them, so they are planned anew`;
+  return {
+    ...planAgain(stack, what),
+    events: [{ type: 'MissingLeftState', message, actor: by, data: { urns, left } }],
+  };
 }
 
 async function carryOut(deps: WorkerDeps, lease: HeldLease, stack: StackRow, { request, principals }: Inputs) {
@@ -53,25 +58,17 @@ async function carryOut(deps: WorkerDeps, lease: HeldLease, stack: StackRow, { r
   await clearOwnLocks(deps, stack, request);
   await checkState(deps, stack, request.identity, await deps.engine.checkpoint(request));
   const { before, after, patch } = await refreshState(deps, lease, stack, { ...request, targets: urns }, []);
-  const event = settled(urns, by, before, after);
+  const change = settled(stack, before, after);
   await record(deps, lease, {
-    outcome: { type: 'progress', reason: 'Progressing', message: event.message },
-    stack: {
-      ...patch,
-      attempted_key: null,
-      drift_requested_seq: sql<number>`drift_requested_seq + 1`,
-    },
-    events: [event],
+    ...change,
+    stack: { ...change.stack, ...patch, drift_requested_seq: sql<number>`drift_requested_seq + 1` },
     also: (trx) => takeBack(trx, stack),
   });
 }
 
 async function begin(deps: WorkerDeps, lease: HeldLease, stack: StackRow, run: RunRow): Promise<void> {
   await requireTrust(deps, stack, run, lease.signal);
-  const artifact = await fetchProgram(deps, stack, run, lease.signal);
-  await withWorkspace(deps, run, artifact, lease.signal, async (scene) =>
-    carryOut(deps, lease, stack, await gatherInputs(deps, lease, { stack, run, ...scene, phase: 'plan' })),
-  );
+  await withInputs(deps, lease, stack, run, (inputs) => carryOut(deps, lease, stack, inputs));
 }
 
 /**

@@ -90,12 +90,15 @@ export type Action =
   | { type: 'apply'; runId: string }
   | { type: 'exec'; runId: string };
 
+/** How every key of a destroyed stack begins. */
+export const DESTROYED_KEY = 'destroyed@';
+
 /**
  * What `attempted_key` of a stack says once a destroy has begun to take things away: nothing is made again until a person
  * reconciles it, which forgets the key, or writes another spec, which is another generation.
  */
 export function destroyedKey(generation: number): string {
-  return `destroyed@${generation}`;
+  return `${DESTROYED_KEY}${generation}`;
 }
 
 /** Delay before the next attempt: exponential from `retry.interval`, at most one hour, in milliseconds. */

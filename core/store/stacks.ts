@@ -1,5 +1,5 @@
 import { sql, type Selectable, type Transaction, type UpdateObject } from 'kysely';
-import { destroyedKey } from '../domain/decide.ts';
+import { DESTROYED_KEY, destroyedKey } from '../domain/decide.ts';
 import { parseDuration } from '../domain/duration.ts';
 import { DEFAULTS, type StackSpec } from '../domain/manifest.ts';
 import { canonicalJson, type StateIdentity } from '../domain/plan.ts';
@@ -12,6 +12,16 @@ import type { ApplyOutcome } from './tenants.ts';
 
 export type StackRow = Selectable<StacksTable>;
 export type StackPatch = UpdateObject<Schema, 'stacks', 'stacks'>;
+
+/** The desired state is attempted again, unless the stack was destroyed: that stays so until a person says otherwise. */
+export const UNLESS_DESTROYED: StackPatch = {
+  attempted_key: sql`case when attempted_key like ${`${DESTROYED_KEY}%`} then attempted_key end`,
+};
+
+/** Whether nothing is made again by itself, because a destroy took what there was, or a part of it. */
+export function isDestroyed(stack: Pick<StackRow, 'attempted_key' | 'generation'>): boolean {
+  return stack.attempted_key === destroyedKey(stack.generation);
+}
 
 export interface StackToApply {
   tenant: string;
@@ -112,8 +122,7 @@ export async function setSuspended(
     const spec = { ...stack.spec, suspend: at.suspended };
     await changeSpec(trx, stack, { spec, repository: stack.repository, by: at.by });
     // Neither resting nor going on is a wish for what was destroyed.
-    if (stack.attempted_key === destroyedKey(stack.generation))
-      await patchStack(trx, stack.id, { attempted_key: destroyedKey(stack.generation + 1) });
+    if (isDestroyed(stack)) await patchStack(trx, stack.id, { attempted_key: destroyedKey(stack.generation + 1) });
     const type = at.suspended ? 'StackSuspended' : 'StackResumed';
     await recordEvent(trx, {
       tenant: at.tenant,

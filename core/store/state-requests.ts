@@ -1,11 +1,11 @@
-import { sql, type Transaction } from 'kysely';
+import type { Transaction } from 'kysely';
 import { Conflict } from './conflict.ts';
 import { inTransaction, type Queryable } from './database.ts';
 import { recordEvent } from './events.ts';
 import { bumpRequest, type StackRequest } from './requests.ts';
 import { liveRun } from './runs.ts';
 import type { Schema } from './schema.ts';
-import { lockStack, patchStack, type StackPatch, type StackRow } from './stacks.ts';
+import { lockStack, patchStack, UNLESS_DESTROYED, type StackPatch, type StackRow } from './stacks.ts';
 
 interface Asked {
   type: string;
@@ -37,10 +37,7 @@ async function ask(
 }
 
 /** A stalled attempt is made again; a stack that was destroyed stays so. */
-const TRY_AGAIN: StackPatch = {
-  attempted_key: sql`case when attempted_key like 'destroyed@%' then attempted_key end`,
-  failures: 0,
-};
+const TRY_AGAIN: StackPatch = { ...UNLESS_DESTROYED, failures: 0 };
 
 /**
  * A person asks for everything the stack made to be destroyed; the next reconcile plans it, for a person to approve.

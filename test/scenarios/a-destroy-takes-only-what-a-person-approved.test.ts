@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { RunView } from '#core/domain/view.ts';
+import { checkDrift } from '../../workers/drift.ts';
 import { reconcile } from '../../workers/reconcile.ts';
 import { startTestPlumbline, type TestPlumbline } from '../harness/plumbline.ts';
 
@@ -177,6 +178,67 @@ it('a destroy that fails midway is not turned into an update', async () => {
   expect((await newest()).operation).toBe('destroy');
   plumbline.engine.hooks = {};
   expect(await planned()).toMatchObject({ state: 'awaiting_approval', summary: { delete: 1 } });
+});
+
+it.each(['a part', 'all'])(
+  'what a person changes in the state after a destroy took %s of it makes nothing again, and the stack says so',
+  async (taken) => {
+    await planned();
+    if (taken === 'a part')
+      plumbline.engine.hooks.apply = async () => {
+        if (destroyLog().length > 0) throw new Error('the provider refused');
+      };
+    await approveAndLook();
+    plumbline.engine.hooks = {};
+    const gone = destroyLog().length;
+    const rests =
+      taken === 'a part'
+        ? {
+            status: 'False',
+            reason: 'ApplyFailed',
+            message: expect.stringContaining('`plumb destroy shop` plans the rest'),
+          }
+        : { status: 'True', reason: 'Destroyed', message: expect.stringContaining('it rests until') };
+
+    const body = { command: ['refresh'], reason: 'what is left?' };
+    expect((await plumbline.post('shop', 'exec', body)).status).toBe(202);
+    await look();
+    expect(await newest()).toMatchObject({ operation: 'exec', state: 'applied' });
+    expect(await plumbline.condition('shop', 'Ready')).toMatchObject(rests);
+
+    await plumbline.database.db
+      .updateTable('stacks')
+      .set({ source_due_at: new Date(0) })
+      .execute();
+    await look();
+    expect((await newest()).operation).toBe('exec');
+    expect(await plumbline.condition('shop', 'Ready')).toMatchObject(rests);
+    expect(destroyLog()).toHaveLength(gone);
+    expect(plumbline.engine.calls.apply).toBe(1);
+  },
+);
+
+it('a missing resource that leaves the state of a stack that is half destroyed is not made again', async () => {
+  await planned();
+  plumbline.engine.hooks.apply = async () => {
+    if (destroyLog().length > 0) throw new Error('the provider refused');
+  };
+  await approveAndLook();
+  plumbline.engine.hooks = {};
+  const { state, world } = plumbline.engine.only();
+  const [left] = Object.keys(state);
+  delete world[left ?? ''];
+  await plumbline.post('shop', 'drift/check');
+  await checkDrift(plumbline.deps, stackId);
+  const missing = (await plumbline.drift('shop')).find(({ kind }) => kind === 'missing');
+  expect(missing?.urn).toContain(`::${left}`);
+  expect((await plumbline.post('shop', 'drift/accept', { urn: missing?.urn })).status).toBe(202);
+  await look();
+  expect((await plumbline.events('shop')).map(({ type }) => type)).toContain('MissingLeftState');
+  expect(state).toEqual({});
+  expect(world).toEqual({});
+  expect(plumbline.engine.calls.apply).toBe(1);
+  expect(await plumbline.condition('shop', 'Ready')).toMatchObject({ status: 'False', reason: 'ApplyFailed' });
 });
 
 it('a token that only reads destroys nothing', async () => {

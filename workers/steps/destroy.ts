@@ -1,11 +1,12 @@
 import { sql } from 'kysely';
-import { destroyedKey } from '#core/domain/decide.ts';
+import { DESTROYED_KEY, destroyedKey } from '#core/domain/decide.ts';
 import { canonicalJson, digestOf } from '#core/domain/plan.ts';
+import type { Outcome } from '#core/domain/summarize.ts';
 import type { ApplyResult, Checkpoint, PreviewResult } from '#core/engine/port.ts';
 import { clock } from '#core/store/clock.ts';
 import { replaceDrift } from '#core/store/drift.ts';
 import type { RunRow } from '#core/store/runs.ts';
-import type { StackPatch, StackRow } from '#core/store/stacks.ts';
+import { isDestroyed, UNLESS_DESTROYED, type StackPatch, type StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
 import { record, type StatusChange } from '../record.ts';
@@ -52,7 +53,7 @@ export function destroyPlanHash(plan: Uint8Array): string {
 function restPatch(stack: StackRow, run: RunRow): StackPatch {
   return {
     attempted_key: sql<string>`case when spec - 'suspend' = ${JSON.stringify(stack.spec)}::jsonb - 'suspend'
-      then 'destroyed@' || generation else ${destroyedKey(run.generation)} end`,
+      then ${DESTROYED_KEY} || generation else ${destroyedKey(run.generation)} end`,
     destroyed_at: clock(),
     applied_digest: null,
     applied_revision: null,
@@ -66,13 +67,29 @@ function restPatch(stack: StackRow, run: RunRow): StackPatch {
   };
 }
 
+function restsOn(stack: StackRow, message: string): string {
+  return `${message}; it rests until \`plumb reconcile ${stack.name}\` or another spec makes it again`;
+}
+
+function againOutcome(stack: StackRow, message: string): Outcome {
+  if (!isDestroyed(stack)) return { type: 'progress', reason: 'Progressing', message: `${message}; planning again` };
+  if (stack.destroyed_at !== null) return { type: 'done', reason: 'Destroyed', message: restsOn(stack, message) };
+  const rest = `a destroy took a part of ${stack.name}, and \`plumb destroy ${stack.name}\` plans the rest`;
+  return { type: 'failed', kind: 'stalled', reason: 'ApplyFailed', message: `${message}; ${rest}` };
+}
+
+/** What a change of the state by a person's word means for its stack: it is planned again, unless it was destroyed. */
+export function planAgain(stack: StackRow, message: string): { outcome: Outcome; stack: StackPatch } {
+  return { outcome: againOutcome(stack, message), stack: UNLESS_DESTROYED };
+}
+
 /** What a destroy that is done means for its stack; beside it nothing is known to drift any more. */
 export function destroyedChange(stack: StackRow, run: RunRow, message: string): Omit<StatusChange, 'run'> {
   return {
     outcome: {
       type: 'done',
       reason: 'Destroyed',
-      message: `${message}; it rests until \`plumb reconcile ${stack.name}\` or another spec makes it again`,
+      message: restsOn(stack, message),
     },
     stack: restPatch(stack, run),
     conditions: (conditions) => conditions.filter((condition) => condition.type !== 'Drifted'),
@@ -120,11 +137,6 @@ export function afterFailure(run: RunRow, before: string | undefined, now: Check
   if (run.operation !== 'destroy') return {};
   return before === now.hash ? {} : { attempted_key: destroyedKey(run.generation) };
 }
-
-/** The desired state is attempted again, unless the stack was destroyed: that stays so until a person says otherwise. */
-export const UNLESS_DESTROYED: StackPatch = {
-  attempted_key: sql`case when attempted_key like 'destroyed@%' then attempted_key end`,
-};
 
 /** After a crash a destroy is planned again, for a person to approve what is left of it, and so is a heal. */
 export function afterCutOff(run: RunRow, before: string | undefined, now: Checkpoint): StackPatch {

@@ -1,4 +1,3 @@
-import { destroyedKey } from '#core/domain/decide.ts';
 import { execTraits } from '#core/domain/exec-command.ts';
 import { asReconcileError, stalled, type ReconcileError } from '#core/domain/errors.ts';
 import type { RunState } from '#core/domain/run.ts';
@@ -14,6 +13,7 @@ import { duringRun, type HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 import { requireOwnCode } from '../state-check.ts';
 import { leftBehind } from './checkpoint-patch.ts';
+import { planAgain } from './destroy.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { requireTrust } from './verify.ts';
@@ -57,8 +57,6 @@ async function afterWriting(scene: Scene, checkpoint: Checkpoint, wentWell: bool
     ...(hasState && leftBehind(checkpoint, await openCreates(scene.deps.db, scene.stack.id))),
     accepted_checkpoint: checkpoint.hash,
     pending_answers: null,
-    // A destroyed stack stays destroyed.
-    ...(scene.stack.attempted_key !== destroyedKey(scene.stack.generation) && { attempted_key: null }),
     failures: 0,
     ...((isNewWorld || !wentWell) && { refresh_needed: true }),
     ...(scene.command[0] === 'refresh' && wentWell && { refresh_needed: false }),
@@ -82,7 +80,7 @@ async function finish(scene: Scene, ended: Ended): Promise<void> {
   const message = `${say(scene)} ${how}`;
   const { checkpoint, state } = ended;
   const patch = checkpoint === undefined ? undefined : await afterWriting(scene, checkpoint, wentWell);
-  const progress = { type: 'progress', reason: 'Progressing', message: `${message}; planning again` } as const;
+  const again = planAgain(scene.stack, message);
   await record(deps, lease, {
     run: {
       id: run.id,
@@ -94,7 +92,7 @@ async function finish(scene: Scene, ended: Ended): Promise<void> {
         ...(!wentWell && { reason: ended.error?.reason ?? 'ApplyFailed' }),
       },
     },
-    ...(patch && { outcome: progress, stack: patch }),
+    ...(patch && { ...again, stack: { ...again.stack, ...patch } }),
     events: [
       {
         type: wentWell ? 'Executed' : 'ExecFailed',

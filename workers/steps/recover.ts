@@ -13,7 +13,7 @@ import type { HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 import { checkState } from '../state-check.ts';
 import { leftBehind, leftByApply } from './checkpoint-patch.ts';
-import { afterCutOff, afterFailure, UNLESS_DESTROYED } from './destroy.ts';
+import { afterCutOff, afterFailure, planAgain } from './destroy.ts';
 import { failRun } from './fail.ts';
 import { planContext } from './plan-context.ts';
 import { refreshState } from './refresh.ts';
@@ -38,7 +38,7 @@ export async function clearOwnLocks(deps: WorkerDeps, stack: StackRow, request: 
 }
 
 /** Runs `act` with a workspace of the run's artifact and plan credentials, and cleans up after it. */
-async function withInputs(
+export async function withInputs(
   deps: WorkerDeps,
   lease: HeldLease,
   stack: StackRow,
@@ -113,14 +113,15 @@ export async function answerPending(deps: WorkerDeps, lease: HeldLease, stack: S
       await askAgain(deps, lease, stack, asReconcileError(thrown));
       throw thrown;
     });
+    const again = planAgain(stack, 'pending operations were answered');
     await record(deps, lease, {
-      outcome: { type: 'progress', reason: 'Progressing', message: 'pending operations were answered; planning again' },
+      ...again,
       stack: {
+        ...again.stack,
         pending_operations: leftBehind(after, []).pending_operations,
         ...patch,
         pending_answers: null,
         refresh_needed: false,
-        ...UNLESS_DESTROYED,
       },
       events: answers.map((answer) => ({
         type: 'PendingAnswered',

@@ -1,7 +1,6 @@
 import { parseDuration } from '#core/domain/duration.ts';
 import { transient } from '#core/domain/errors.ts';
 import { formatRevision, parseRepository } from '#core/domain/reference.ts';
-import { destroyedKey } from '#core/domain/decide.ts';
 import { DEFAULTS, type SourceRef, type StackSpec } from '#core/domain/manifest.ts';
 import { selectTag } from '#core/oci/semver.ts';
 import type { Reason } from '#core/domain/reason.ts';
@@ -13,11 +12,12 @@ import { isImmutableTag, isTrusted, SIGNATURE_FAILURES } from '#core/domain/veri
 import { clock, clockPlus } from '#core/store/clock.ts';
 import { lastDesiredRun, liveRun } from '#core/store/runs.ts';
 import { believeTag, lastDigestOf, seeRevision, type SourceTag } from '#core/store/revisions.ts';
-import type { StackPatch, StackRow } from '#core/store/stacks.ts';
+import { isDestroyed, type StackPatch, type StackRow } from '#core/store/stacks.ts';
 import { readSecret } from '../secrets.ts';
 import type { Registry, WorkerDeps } from '../deps.ts';
 import type { HeldLease } from '../lease.ts';
 import { record, type EventInput, type StatusChange } from '../record.ts';
+import { planAgain } from './destroy.ts';
 
 async function wantedReference(registry: Registry, repository: Repository, ref: SourceRef, signal: AbortSignal) {
   if (ref.digest !== undefined) return ref.digest;
@@ -103,14 +103,13 @@ async function afterSourceFailure(
   const ready = stack.conditions.find((condition) => condition.type === 'Ready');
   const over = digest === stack.resolved_digest ? SOURCE_FAILURES : SOURCE_FAILURES.union(SIGNATURE_FAILURES);
   if (ready?.status !== 'False' || !over.has(ready.reason)) return {};
-  const run = (await liveRun(deps.db, stack.id)) ?? (await lastDesiredRun(deps.db, stack.id));
+  const live = await liveRun(deps.db, stack.id);
+  // Of a destroyed stack no run towards the source speaks any more, and nothing may make it again by itself.
+  if (live === undefined && isDestroyed(stack))
+    return { outcome: planAgain(stack, 'the source answers again').outcome };
+  const run = live ?? (await lastDesiredRun(deps.db, stack.id));
   // A run that failed for such a reason has its own retries.
   if (run === undefined || run.message === ready.message) return {};
-  // Of a destroyed stack no run towards the source speaks any more, and nothing may make it again by itself.
-  if (stack.attempted_key === destroyedKey(stack.generation)) {
-    if (stack.destroyed_at === null) return {};
-    return { outcome: { type: 'done', reason: 'Destroyed', message: 'a destroy took what the stack had made' } };
-  }
   if (run.state === 'errored') return { patch: { attempted_key: null } };
   const outcome = outcomeOf(run.state, run.message);
   return outcome === undefined ? {} : { outcome };
