@@ -115,6 +115,30 @@ it('a heal goes by the approval the stack has now, and one that dies says nothin
   expect((await newest()).number).toBe(heal.number);
 });
 
+it('a heal that plans otherwise than was approved fails, and says nothing about a plan that was discarded', async () => {
+  await plumbline.push({ resources: { web: { size: 2 } } });
+  await plumbline.stack('shop', { approval: { mode: 'manual' } });
+  await look();
+  const waiting = await newest();
+  await plumbline.post('shop', `runs/${waiting.number}/discard`, { planDigest: waiting.planDigest });
+  plumbline.engine.only().world['web'] = { size: 9 };
+  await plumbline.post('shop', 'drift/check');
+  await checkDrift(plumbline.deps, stackId);
+  await plumbline.post('shop', 'drift/heal');
+  await look();
+  const heal = await newest();
+  expect(heal).toMatchObject({ trigger: 'heal', state: 'awaiting_approval' });
+  plumbline.engine.hooks.apply = async () => {
+    throw transient('PlanStale', 'violates plan');
+  };
+  expect((await plumbline.approve('shop', heal)).status).toBe(200);
+  await look();
+  await look();
+  expect(await newest()).toMatchObject({ number: heal.number, state: 'errored', reason: 'NonDeterministic' });
+  expect(await plumbline.condition('shop', 'Stalled')).toMatchObject({ reason: 'PlanDiscarded' });
+  expect(plumbline.engine.only().world['web']).toEqual({ size: 9 });
+});
+
 it('a wish to let resources go that cannot be carried out is refused, and the stack goes on', async () => {
   const { state, world } = plumbline.engine.only();
   delete world['web'];

@@ -9,7 +9,7 @@ import type { HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 
 /** A heal and a destroy say nothing about the revision the source names. */
-function isDesired(run: RunRow): boolean {
+export function isDesired(run: RunRow): boolean {
   return run.trigger !== 'heal' && run.operation !== 'destroy';
 }
 
