@@ -1,7 +1,7 @@
-import { syncDirectory } from '#core/sync-directory.ts';
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { syncDirectory } from '#core/sync-directory.ts';
 import { hasCode } from './errors.ts';
 
 /** Makes a folder and its parents, each durable in its parent. */

@@ -1,5 +1,5 @@
-import { PHASES, secretOf, type Phase } from '#core/domain/credential.ts';
 import semver from 'semver';
+import { PHASES, secretOf, type Phase } from '#core/domain/credential.ts';
 import { ignoreErrors } from '#core/domain/drift-ignore.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';

@@ -1,7 +1,7 @@
 import { suspectsCredentials } from '#core/domain/drift.ts';
 import { otherPlace } from '#core/domain/drift-principal.ts';
 import { findings, type Finding } from '#core/domain/drift-report.ts';
-import { ReconcileError, stalled, transient } from '#core/domain/errors.ts';
+import { stalled, transient } from '#core/domain/errors.ts';
 import type { StateIdentity } from '#core/domain/plan.ts';
 import { saySigners } from '#core/domain/verification.ts';
 import type { Checkpoint, DriftItem } from '#core/engine/port.ts';
@@ -11,7 +11,7 @@ import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from './deps.ts';
 import type { HeldLease } from './lease.ts';
 import { record } from './record.ts';
-import { requireOwnCode } from './state-check.ts';
+import { foreignCode, isAnsweredFor } from './state-check.ts';
 import { gatherInputs, type Inputs } from './steps/request.ts';
 import { requireTrust } from './steps/verify.ts';
 import { fetchProgram, withWorkspace } from './steps/workspace.ts';
@@ -30,9 +30,7 @@ export interface Seen {
 /** Whose state was written since our last record, by something we know nothing of. */
 function stateMoved(stack: StackRow, identity: StateIdentity, now: Checkpoint): DriftItem[] {
   const recorded = stack.checkpoint;
-  // Our own refresh was cut off before its result was written down.
-  if (recorded === null || stack.writing_state) return [];
-  if (now.hash === recorded || now.hash === stack.accepted_checkpoint) return [];
+  if (recorded === null || isAnsweredFor(stack, now)) return [];
   const type = 'pulumi:pulumi:Stack';
   const { project, stack: name } = identity;
   return [
@@ -47,17 +45,6 @@ function stateMoved(stack: StackRow, identity: StateIdentity, now: Checkpoint): 
   ];
 }
 
-/** A refresh runs the code of dynamic resources, which is the state's: one nobody answers for is told and not run. */
-function foreignCode(stack: StackRow, now: Checkpoint): string | undefined {
-  try {
-    requireOwnCode(stack, now);
-    return undefined;
-  } catch (error) {
-    if (error instanceof ReconcileError && error.reason === 'StateMovedOutside') return error.message;
-    throw error;
-  }
-}
-
 /** Looks with the engine, unless what it would see is not the world that was applied to. */
 async function inspect(deps: WorkerDeps, stack: StackRow, { request, principals }: Inputs): Promise<Seen> {
   const elsewhere = otherPlace(stack.applied_principal, principals['plan']);
@@ -66,6 +53,7 @@ async function inspect(deps: WorkerDeps, stack: StackRow, { request, principals 
   if (before.hash === 'absent')
     throw stalled('StateRegressed', `the state of ${stack.name} is gone; restore it from a backup`);
   const moved = stateMoved(stack, request.identity, before);
+  // A refresh runs the code of dynamic resources, which is the state's.
   const unseen = foreignCode(stack, before);
   if (unseen !== undefined) return { items: moved, noise: 0, unseen };
   const result = await deps.engine.drift({ ...request, runProgram: stack.spec.drift?.runProgram === true });

@@ -1,5 +1,5 @@
-import { credentialSecrets } from '#core/domain/credential.ts';
 import type { Kysely } from 'kysely';
+import { credentialSecrets } from '#core/domain/credential.ts';
 import type { Snapshot } from '#core/domain/decide.ts';
 import { digestOf } from '#core/domain/plan.ts';
 import { asReason } from '#core/domain/reason.ts';

@@ -19,26 +19,36 @@ type Remembered = Pick<
   'name' | 'identity' | 'checkpoint' | 'checkpoint_resources' | 'accepted_checkpoint' | 'rebind_by' | 'writing_state'
 >;
 
+/** Whether somebody answers for a state: we wrote it, or a person accepted it. */
+export function isAnsweredFor(
+  stack: Pick<Remembered, 'checkpoint' | 'accepted_checkpoint' | 'writing_state'>,
+  now: Checkpoint,
+): boolean {
+  // Our own refresh was cut off before its result was written down; its worker is proved dead.
+  return stack.writing_state || now.hash === stack.checkpoint || now.hash === stack.accepted_checkpoint;
+}
+
+/** Why nothing of a state may be run: it holds code nobody answers for. Undefined where it may. */
+export function foreignCode(stack: Remembered, now: Checkpoint): string | undefined {
+  if (now.dynamic === 0 || isAnsweredFor(stack, now)) return undefined;
+  return `the state of ${stack.name} was written by something other than Plumbline, and ${now.dynamic} of its ${now.resources} resources bring their own code, so nothing of it is run. Look at it (\`plumb state export ${stack.name}\`), then \`plumb accept-state ${stack.name} --checkpoint ${now.hash}\`, or restore the state Plumbline wrote`;
+}
+
 /**
  * Refuses to run anything on a state that holds code nobody answers for: deleting or refreshing a dynamic resource runs what
- * the state says, not what was signed (design: state is code). A state we wrote, or a person accepted, passes.
+ * the state says, not what was signed (design: state is code).
  * @throws stalled(StateMovedOutside)
  */
 export function requireOwnCode(stack: Remembered, now: Checkpoint): void {
-  if (now.dynamic === 0 || now.hash === stack.checkpoint || now.hash === stack.accepted_checkpoint) return;
-  // Our own refresh was cut off before its result was written down; its worker is proved dead.
-  if (stack.writing_state) return;
-  throw stalled(
-    'StateMovedOutside',
-    `the state of ${stack.name} was written by something other than Plumbline, and ${now.dynamic} of its ${now.resources} resources bring their own code, so nothing of it is run. Look at it (\`plumb state export ${stack.name}\`), then \`plumb accept-state ${stack.name} --checkpoint ${now.hash}\`, or restore the state Plumbline wrote`,
-  );
+  const foreign = foreignCode(stack, now);
+  if (foreign !== undefined) throw stalled('StateMovedOutside', foreign);
 }
 
 /** What the state lost since our last record; undefined when nothing. */
 function regressed(stack: Remembered, now: Checkpoint): boolean {
   // A first apply that failed early may have left no state at all: nothing is lost then.
   if (stack.checkpoint === null || stack.checkpoint === 'absent' || stack.checkpoint_resources === null) return false;
-  if (now.hash === stack.checkpoint || now.hash === stack.accepted_checkpoint || stack.writing_state) return false;
+  if (isAnsweredFor(stack, now)) return false;
   return now.hash === 'absent' || now.resources < stack.checkpoint_resources;
 }
 

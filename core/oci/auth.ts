@@ -1,6 +1,6 @@
-import { unlessAborted } from '#core/unless-aborted.ts';
 import { createHash } from 'node:crypto';
 import { stalled } from '#core/domain/errors.ts';
+import { unlessAborted } from '#core/unless-aborted.ts';
 import { covers, formatScopes, mergeScopes, parseScopes, type Scopes } from './auth-scopes.ts';
 import { basicHeader, requestToken, type Authorization } from './auth-token.ts';
 import type { Http } from './http.ts';

@@ -1,9 +1,9 @@
-import { syncDirectory } from '#core/sync-directory.ts';
 import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { stalled, transient } from '#core/domain/errors.ts';
+import { syncDirectory } from '#core/sync-directory.ts';
 import { isDiskFull } from './disk.ts';
 
 const READ_BYTES = 256 * 1024;

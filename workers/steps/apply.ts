@@ -28,15 +28,13 @@ import { allowsBinding, bindingOf, bindPlan } from './bound.ts';
 import { checkpointPatch, leftByApply } from './checkpoint-patch.ts';
 import { afterFailure, destroyPlanHash, finishDestroy } from './destroy.ts';
 import { failRun } from './fail.ts';
+import { leftState } from './left-state.ts';
 import { planContext } from './plan-context.ts';
 import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { handleViolation, makeStale } from './stale.ts';
 import { fetchProgram, withWorkspace, type RunScene, type Workspace } from './workspace.ts';
-
-/** For reading what a failed apply left in the state. */
-const LOOK_MS = 60_000;
 
 function say(difference: BoundDifference): string {
   return `${difference.path} was ${difference.approved} when approved and is now ${difference.now}`;
@@ -168,8 +166,7 @@ async function failApply(
   error: ReconcileError,
 ) {
   const { run, plan } = approved;
-  // The run's own signal may be what ended it.
-  const checkpoint = await deps.engine.checkpoint({ ...inputs.request, signal: AbortSignal.timeout(LOOK_MS) });
+  const checkpoint = await leftState(deps, inputs.request);
   await failRun(deps, lease, run, ['applying', 'interrupting'], error, {
     ...(checkpoint.hash !== 'absent' && { identity: JSON.stringify(plan.bound.identity), rebind_by: null }),
     ...leftByApply({ stack, run, plan }, checkpoint, await openCreates(deps.db, run.stack_id)),

@@ -14,13 +14,11 @@ import { record } from '../record.ts';
 import { requireOwnCode } from '../state-check.ts';
 import { leftBehind } from './checkpoint-patch.ts';
 import { planAgain } from './destroy.ts';
+import { leftState } from './left-state.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { requireTrust } from './verify.ts';
 import { fetchProgram, withWorkspace, type RunScene } from './workspace.ts';
-
-/** For reading what a command that was cut off left in the state. */
-const LOOK_MS = 60_000;
 
 interface Scene {
   deps: WorkerDeps;
@@ -119,10 +117,6 @@ async function finish(scene: Scene, ended: Ended): Promise<void> {
   });
 }
 
-async function look({ deps }: Scene, inputs: Inputs): Promise<Checkpoint> {
-  return await deps.engine.checkpoint({ ...inputs.request, signal: AbortSignal.timeout(LOOK_MS) });
-}
-
 async function carryOut(scene: Scene, inputs: Inputs): Promise<void> {
   const { deps, command } = scene;
   const { writes, settings, input: wantsInput } = execTraits(command);
@@ -143,11 +137,11 @@ async function carryOut(scene: Scene, inputs: Inputs): Promise<void> {
     await finish(scene, {
       from: ['applying', 'interrupting'],
       error,
-      ...(begun && { checkpoint: await look(scene, inputs) }),
+      ...(begun && { checkpoint: await leftState(deps, inputs.request) }),
     });
     return;
   }
-  const checkpoint = writes ? { checkpoint: await look(scene, inputs) } : {};
+  const checkpoint = writes ? { checkpoint: await leftState(deps, inputs.request) } : {};
   await finish(scene, { from: ['applying', 'interrupting'], ...result, ...checkpoint });
 }
 

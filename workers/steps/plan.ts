@@ -1,6 +1,5 @@
-import { showHealed } from '#core/domain/drift-shown.ts';
-import { listDrift } from '#core/store/drift.ts';
 import { approvalNeeds, dangerOf } from '#core/domain/approval.ts';
+import { showHealed } from '#core/domain/drift-shown.ts';
 import { parseDuration } from '#core/domain/duration.ts';
 import { transient } from '#core/domain/errors.ts';
 import {
@@ -17,6 +16,7 @@ import { saySigners } from '#core/domain/verification.ts';
 import type { PreviewResult } from '#core/engine/port.ts';
 import { seal } from '#core/secrets.ts';
 import { clockPlus } from '#core/store/clock.ts';
+import { listDrift } from '#core/store/drift.ts';
 import { savePlan } from '#core/store/plans.ts';
 import type { RunPatch, RunRow } from '#core/store/runs.ts';
 import type { StackRow } from '#core/store/stacks.ts';

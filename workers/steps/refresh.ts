@@ -7,9 +7,7 @@ import type { HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 import { requireOwnCode } from '../state-check.ts';
 import { checkpointPatch } from './checkpoint-patch.ts';
-
-/** For reading what a refresh that failed left in the state. */
-const LOOK_MS = 60_000;
+import { leftState } from './left-state.ts';
 
 type Remembered = Pick<StackRow, 'checkpoint' | 'accepted_checkpoint' | 'writing_state'>;
 
@@ -31,7 +29,7 @@ async function lookAgain(
   request: EngineRequest,
   before: Checkpoint,
 ): Promise<void> {
-  const now = await deps.engine.checkpoint({ ...request, signal: AbortSignal.timeout(LOOK_MS) });
+  const now = await leftState(deps, request);
   const isUntouched = now.hash === before.hash || now.hash === 'absent';
   await record(deps, lease, {
     stack: isUntouched ? { writing_state: stack.writing_state } : refreshedPatch(stack, before, now),

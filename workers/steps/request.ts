@@ -1,8 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { parseDuration } from '#core/domain/duration.ts';
 import type { Phase } from '#core/domain/credential.ts';
-import { DEFAULTS, type StackSpec } from '#core/domain/manifest.ts';
+import type { StackSpec } from '#core/domain/manifest.ts';
 import { canonicalJson } from '#core/domain/plan.ts';
 import { checkEnvironmentNames } from '#core/engine/environment.ts';
 import type { ConfigValue, EngineRequest } from '#core/engine/port.ts';
@@ -16,6 +15,7 @@ import { confineRun } from '../isolation.ts';
 import type { HeldLease } from '../lease.ts';
 import { readingOnce, readSecretKey } from '../secrets.ts';
 import { runCredentials } from './credentials.ts';
+import { operationMs } from './run-identity.ts';
 import { stackSecrets } from './stack-secrets.ts';
 import { requireOwnBackend, wantedIdentity } from './state-identity.ts';
 import type { Workspace } from './workspace.ts';
@@ -61,8 +61,6 @@ export async function gatherInputs(
   checkEnvironmentNames(environment, identity.backend);
   if (identity.backend.startsWith('file://'))
     await mkdir(fileURLToPath(identity.backend), { recursive: true, mode: 0o700 });
-  const timeout =
-    phase === 'plan' ? (spec.timeouts?.plan ?? DEFAULTS.planTimeout) : (spec.timeouts?.apply ?? DEFAULTS.applyTimeout);
   const mark = await installationMark(deps.db);
   const request: EngineRequest = {
     tenant: stack.tenant,
@@ -79,7 +77,7 @@ export async function gatherInputs(
     targets: run.targets,
     deadRunIds: (await finishedRunIds(deps.db, stack.id)).filter((id) => id !== run.id).map((id) => `${mark}-${id}`),
     ...(await confineRun(deps, run, identity.backend)),
-    timeoutMs: parseDuration(timeout),
+    timeoutMs: operationMs(spec, phase),
     signal: lease.signal,
     guard: lease.guard(run.id),
     onOutput: at.onOutput,

@@ -34,7 +34,7 @@ export interface IdentityScene {
 }
 
 /** Milliseconds an operation of the phase may take. */
-function operationMs(spec: StackSpec, phase: Phase): number {
+export function operationMs(spec: StackSpec, phase: Phase): number {
   const { timeouts } = spec;
   if (phase === 'plan') return parseDuration(timeouts?.plan ?? DEFAULTS.planTimeout);
   return parseDuration(timeouts?.apply ?? DEFAULTS.applyTimeout);

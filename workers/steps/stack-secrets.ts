@@ -164,16 +164,15 @@ export async function stackSecrets(scene: Scene): Promise<StackSecrets> {
   const { pulumi } = scene.spec;
   const wanted = pulumi.secretsProvider ?? PASSPHRASE;
   refuseChange(scene, wanted);
-  const environments = pulumi.environments === undefined ? {} : { environments: pulumi.environments };
   if (wanted === PASSPHRASE) {
     const { passphrase, encryptionSalt } = await passphraseOf(scene);
     if (scene.stack.secrets_provider.url !== undefined)
       await record(scene.deps, scene.lease, { stack: { secrets_provider: JSON.stringify({}) } });
-    return { passphrase, settings: { encryptionSalt, ...environments }, bound: encryptionSalt };
+    return { passphrase, settings: { encryptionSalt }, bound: encryptionSalt };
   }
   const { encryptedKey, ciphertexts = {} } = await providerRecord(scene, wanted);
   const texts = Object.fromEntries(Object.entries(ciphertexts).map(([name, { text }]) => [name, text]));
-  const settings = { encryptionSalt: '', provider: wanted, ciphertexts: texts, ...environments };
+  const settings = { encryptionSalt: '', provider: wanted, ciphertexts: texts };
   return {
     passphrase: await formerPassphrase(scene),
     settings: { ...settings, ...(encryptedKey !== undefined && { encryptedKey }) },
