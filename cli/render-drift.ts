@@ -1,26 +1,16 @@
-import { canonicalJson } from '#core/domain/plan.ts';
+import { urnName } from '#core/domain/urn.ts';
 import type { DriftItemView } from '#core/domain/view.ts';
+import { isReordered } from '#core/engine/property-diff.ts';
 import { printable } from './printable.ts';
 import { renderValue } from './render-changes.ts';
 import { age } from './table.ts';
 
-function nameOf(urn: string): string {
-  return urn.slice(urn.lastIndexOf('::') + 2);
-}
-
-/** A list in another order is told as such: whether order means something only the reader knows. */
-function isReordered({ before, after }: DriftItemView): boolean {
-  if (!Array.isArray(before) || !Array.isArray(after) || before.length !== after.length) return false;
-  const sorted = (list: unknown[]) => JSON.stringify(list.map((item) => canonicalJson(item)).sort());
-  return sorted(before) === sorted(after);
-}
-
 function renderItem(item: DriftItemView, now: Date): string {
-  const sides = `${renderValue(item.before)} → ${renderValue(item.after)}${isReordered(item) ? ' (only reordered)' : ''}`;
+  const sides = `${renderValue(item.before)} → ${renderValue(item.after)}${isReordered(item.before, item.after) ? ' (only reordered)' : ''}`;
   const what = item.path === '' ? '' : ` ${item.path}: ${sides}`;
   const ignored = item.ignoredUntil === null ? '' : `, ignored until ${item.ignoredUntil}: ${item.ignoredReason ?? ''}`;
   return printable(
-    `  ${item.kind}  ${nameOf(item.urn)} (${item.type})${what}, for ${age(item.firstSeenAt, now)}${ignored}`,
+    `  ${item.kind}  ${urnName(item.urn)} (${item.type})${what}, for ${age(item.firstSeenAt, now)}${ignored}`,
   );
 }
 

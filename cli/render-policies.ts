@@ -1,3 +1,4 @@
+import { urnName } from '#core/domain/urn.ts';
 import type { PoliciesView } from '#core/domain/view.ts';
 import { printable } from './printable.ts';
 import { renderValue } from './render-changes.ts';
@@ -6,7 +7,7 @@ type Violation = PoliciesView['violations'][number];
 type Remediation = PoliciesView['remediations'][number];
 
 function nameOf(urn: string | undefined): string {
-  return urn?.split('::').slice(3).join('::') || 'the stack';
+  return urnName(urn ?? '') || 'the stack';
 }
 
 function renderViolation({ pack, policy, level, urn, message }: Violation): string {

@@ -3,6 +3,7 @@ import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, writeFile }
 import { join } from 'node:path';
 import { PRIVATE_VARIABLES } from '../core/engine/host/private-variables.ts';
 import { foreignPrefix } from '../core/engine/host/privilege.ts';
+import { FORWARDED_HOSTS } from '../core/engine/versions.ts';
 
 /** What the launchers run. */
 export interface LauncherTargets {
@@ -30,9 +31,9 @@ const script = "#!/bin/sh\nexec '";
 /** A language host that is not ours; what has a second dash is a part of one (`pulumi-language-python-exec`). */
 const foreignHost = /^pulumi-language-(?!nodejs$)[a-z0-9]+$/;
 
-/** Folder of the real hosts. The engine looks for hosts beside itself and nowhere else; core/engine/versions.ts reads this. */
+/** Folder of the real hosts. The engine looks for hosts beside itself and nowhere else. */
 export function hostsDir(engineDir: string): string {
-  return join(engineDir, 'hosts');
+  return join(engineDir, FORWARDED_HOSTS);
 }
 
 /**

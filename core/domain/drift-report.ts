@@ -2,6 +2,7 @@ import type { DriftItem } from '../engine/port.ts';
 import { ignoredBy, type Ignored } from './drift-ignore.ts';
 import type { DriftIgnore } from './manifest.ts';
 import { canonicalJson } from './plan.ts';
+import { urnName } from './urn.ts';
 
 /** What a check found, with the rule that leaves it out, if one does. */
 export interface Finding extends DriftItem {
@@ -60,7 +61,7 @@ const MAX_NAMES = 5;
 
 function nameOf(item: DriftItem): string {
   if (item.kind === 'state-moved') return 'the state (written by something else)';
-  const name = item.urn.split('::').slice(3).join('::');
+  const name = urnName(item.urn);
   return item.path === '' ? `${name} (${item.kind})` : `${name}.${item.path}`;
 }
 

@@ -1,6 +1,7 @@
 import type { DriftItem, DriftResult } from '../engine/port.ts';
 import { counting, type Finding } from './drift-report.ts';
 import { canonicalJson } from './plan.ts';
+import { urnName } from './urn.ts';
 
 /** Fewer missing resources than this are believed whatever their share: one of two is an accident, not an account. */
 const LEAST_SUSPICIOUS = 3;
@@ -29,7 +30,7 @@ const shown = (value: unknown) =>
   value === undefined || value === null ? 'nothing' : canonicalJson(value).slice(0, 80);
 
 function sayLoop(item: DriftItem, heals: readonly Heal[]): string {
-  const property = `${item.urn.split('::').slice(3).join('::')}.${item.path}`;
+  const property = `${urnName(item.urn)}.${item.path}`;
   const found = [...new Set([...heals.map((heal) => shown(heal.found)), shown(item.after)])];
   const times = heals.map((heal) => heal.healed_at.toISOString()).join(', ');
   return `${property} was healed ${heals.length} times in a day and drifted again: something else sets it to ${found.join(', ')}, each heal to ${shown(item.before)} (at ${times}). Who it is the provider does not tell: look for another program, an autoscaler or a person, then give the property to one of them, ignore it for a time (spec.drift.ignore) or set drift.action: report`;

@@ -1,5 +1,6 @@
 import type { PolicyPackRef, StackSpec, TenantSpec } from './manifest.ts';
 import { digestOf, type BoundDocument, type PolicyReport, type PolicyViolation } from './plan.ts';
+import { urnName } from './urn.ts';
 
 /** A plan that no policy pack looked at. */
 export const NO_POLICIES: PolicyReport = { packs: [], violations: [], remediations: [] };
@@ -24,7 +25,7 @@ export function overridesFor(report: PolicyReport): string[] {
 
 /** A violation in one line: what, by whom, why. */
 function sayViolation({ pack, policy, urn, message }: PolicyViolation): string {
-  const resource = urn?.split('::').slice(3).join('::') || 'the stack';
+  const resource = urnName(urn ?? '') || 'the stack';
   return `${pack}/${policy} on ${resource}: ${message.replaceAll(/\s+/g, ' ').trim()}`;
 }
 

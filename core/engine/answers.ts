@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CompleteAnswer } from '../store/schema.ts';
-import { engineStackName } from './backends.ts';
+import { engineStackName, NO_ORGANIZATION } from './backends.ts';
 import { checkImported, settlePending, type SettledState } from './pending.ts';
 import type { EngineRequest } from './port.ts';
 import { openSession, type Session, type VersionedEngine } from './session.ts';
@@ -24,7 +24,7 @@ async function importState(session: Session, request: EngineRequest, text: strin
 async function rehearse(engine: VersionedEngine, request: EngineRequest, settled: SettledState): Promise<void> {
   const folder = join(request.runDir, 'rehearsal');
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const identity = { ...request.identity, backend: `file://${folder}`, organization: 'organization' };
+  const identity = { ...request.identity, backend: `file://${folder}`, organization: NO_ORGANIZATION };
   const copy = { ...request, identity, targets: settled.imported };
   try {
     const session = await openSession(engine, copy);

@@ -34,7 +34,7 @@ const CREDENTIALS: Record<Scheme, string> = {
 };
 
 /** Organization the engine's own backends put every stack under. */
-const NO_ORGANIZATION = 'organization';
+export const NO_ORGANIZATION = 'organization';
 const TABLE = /^[a-z_][a-z0-9_]{0,62}$/;
 const DEFAULT_TABLE = 'pulumi_state';
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { changeSummary, isDefaultProvider, resourceChanges, urnName } from './changes.ts';
+import { urnName } from '../domain/urn.ts';
+import { changeSummary, isDefaultProvider, resourceChanges } from './changes.ts';
 import { newPhase, type Phase, type StepMetadata, type StepState } from './events.ts';
 
 const URN = 'urn:pulumi:prod::shop::aws:s3/bucket:Bucket::logs';

@@ -1,14 +1,10 @@
 import type { ChangeSummary, PropertyDiff, ResourceChange } from '../domain/plan.ts';
+import { urnName } from '../domain/urn.ts';
 import type { Phase, StepMetadata, StepState } from './events.ts';
 import { diffProperties, SECRET, shownSides, splitPath, unknownPaths, valueAt } from './property-diff.ts';
 
 const PROVIDER_TYPE = 'pulumi:providers:';
 const DYNAMIC_PROVIDER = /^pulumi:providers:pulumi-(?:nodejs|python)$/;
-
-/** The last part of a URN is the resource's name, and may hold `::` itself. */
-export function urnName(urn: string): string {
-  return urn.split('::').slice(3).join('::');
-}
 
 /** The engine makes default providers by itself and leaves them out of its own summary (`default`, `default_6_1_0`). */
 export function isDefaultProvider(step: Pick<StepMetadata, 'type' | 'urn'>): boolean {

@@ -51,7 +51,8 @@ function summarizeDeployment(deployment: unknown): Checkpoint {
   return { hash, resources: resources.length, dynamic: resources.filter(bringsCode).length, pendingOperations };
 }
 
-function invalid(what: string, cause?: unknown): ReconcileError {
+/** A state that is no state, and what can be done. */
+export function stateInvalid(what: string, cause?: unknown): ReconcileError {
   return stalled(
     'StateInvalid',
     `the state cannot be read: ${what}. Restore it from a backup (the backend keeps them under .pulumi/backups); nothing was run or changed`,
@@ -64,7 +65,7 @@ function parse(text: string): unknown {
     return JSON.parse(text);
   } catch (cause) {
     // The parser's own message quotes the text, which may hold what nobody should read.
-    throw invalid(`it is ${text.trim() === '' ? 'empty' : 'no JSON, so cut or overwritten'}`, cause);
+    throw stateInvalid(`it is ${text.trim() === '' ? 'empty' : 'no JSON, so cut or overwritten'}`, cause);
   }
 }
 
@@ -75,9 +76,9 @@ function parse(text: string): unknown {
  */
 export function deploymentOfFile(text: string): unknown {
   const file = parse(text);
-  if (!isDocument(file) || !isDocument(file['checkpoint'])) throw invalid('the file is no Pulumi checkpoint');
+  if (!isDocument(file) || !isDocument(file['checkpoint'])) throw stateInvalid('the file is no Pulumi checkpoint');
   const { latest } = file['checkpoint'];
-  if (latest !== undefined && latest !== null && !isDocument(latest)) throw invalid('its deployment is no object');
+  if (latest !== undefined && latest !== null && !isDocument(latest)) throw stateInvalid('its deployment is no object');
   return latest;
 }
 

@@ -1,5 +1,6 @@
 import { stalled } from '../domain/errors.ts';
-import { changeSummary, resourceChanges, urnName } from './changes.ts';
+import { urnName } from '../domain/urn.ts';
+import { changeSummary, resourceChanges } from './changes.ts';
 import { stateResources } from './checkpoint.ts';
 import { NO_PROGRAM_VARIABLE } from './host/gate.ts';
 import { withGate } from './gated.ts';

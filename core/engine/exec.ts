@@ -6,7 +6,7 @@ import { engineStackName } from './backends.ts';
 import { lockedError, withoutOwnLocks } from './locks.ts';
 import type { EngineRequest, ExecRequest, ExecResult } from './port.ts';
 import { runEngine } from './run-engine.ts';
-import { prepareRequest, writeRequestSettings, type VersionedEngine } from './session.ts';
+import { prepareRequest, scrubbedOutput, writeRequestSettings, type VersionedEngine } from './session.ts';
 
 /** A state larger than this is not handed out: half of the limit of one stream is kept (output.ts). */
 const MAX_STATE_BYTES = 64 * 1024 * 1024;
@@ -34,19 +34,16 @@ async function execOnce(
   args: string[],
 ): Promise<ExecResult> {
   const keeps = printsState(exec.command);
-  const output = engine.scrubber.stream();
-  const pass = (text: string) => {
-    if (text !== '') request.onOutput(text);
-  };
+  const output = scrubbedOutput(engine, request);
   const result = await runEngine(engine, request, {
     args,
     extraEnvironment: {},
     timeoutMs: request.timeoutMs,
     maxOutputBytes: keeps ? 2 * MAX_STATE_BYTES : engine.maxOutputBytes,
     // A state is for who asked for it, not for the log.
-    onOutput: keeps ? () => undefined : (text) => pass(output.write(text)),
+    onOutput: keeps ? () => undefined : output.write,
   });
-  pass(output.end());
+  output.end();
   // An event stream is not asked for, so what the engine says is all there is; a refusal to begin comes before anything else.
   const locked = result.code === 0 ? undefined : lockedError(engine.scrubber.scrub(result.stderr), request.identity);
   if (locked !== undefined) throw locked;

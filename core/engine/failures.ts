@@ -1,5 +1,6 @@
 import { ReconcileError, stalled, transient, type ErrorKind } from '../domain/errors.ts';
 import type { Reason } from '../domain/reason.ts';
+import { urnName } from '../domain/urn.ts';
 import type { EventLog } from './events.ts';
 
 /** What the engine was doing when it failed. */
@@ -132,7 +133,7 @@ function violationIn(text: string, log: EventLog): string | undefined {
   if (exceeded !== undefined) {
     // The words for a step do not name the resource; its diagnostic does.
     const { urn = '' } = log.errors.find(({ message }) => EXCEEDED.test(message)) ?? {};
-    const name = urn.split('::').slice(3).join('::');
+    const name = urnName(urn);
     return name === '' || exceeded.includes(urn) ? exceeded : `${name}: ${exceeded.trim()}`;
   }
   const failed = log.errors.some(({ urn, message }) => urn !== undefined && urn !== '' && saysWhy(message));
@@ -156,10 +157,15 @@ const MAX_MESSAGE_LINES = 12;
 /** Frames of a stack that lie outside the program. */
 const FOREIGN_FRAME = /^\s+at .*(?:node_modules|node:|<anonymous>)/;
 
+/** Without the colour marks of the engine, which stay in its diagnostics even without colours. */
+export function withoutColour(text: string): string {
+  return text.replaceAll(/<\{%[^%]*%\}>/g, '').trim();
+}
+
 function tidy(text: string): string {
-  // Colour marks of the engine stay in its diagnostics even without colours.
-  const plain = text.replaceAll(/<\{%[^%]*%\}>/g, '').trim();
-  const lines = plain.split('\n').filter((line) => !FOREIGN_FRAME.test(line));
+  const lines = withoutColour(text)
+    .split('\n')
+    .filter((line) => !FOREIGN_FRAME.test(line));
   return lines.slice(0, MAX_MESSAGE_LINES).join('\n').slice(0, MAX_MESSAGE_CHARS);
 }
 
@@ -168,8 +174,8 @@ function firstUseful(failure: EngineFailure): string {
   for (const { message, urn } of failure.log.errors) {
     const text = tidy(message);
     if (!saysWhy(message)) continue;
-    const name = urn?.split('::').slice(3).join('::');
-    return name === undefined || name === '' ? text : `${name}: ${text}`;
+    const name = urnName(urn ?? '');
+    return name === '' ? text : `${name}: ${text}`;
   }
   const lines = failure.text.split('\n').filter((line) => line.trim() !== '');
   return tidy(lines.slice(-MAX_MESSAGE_LINES).join('\n'));

@@ -1,6 +1,6 @@
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { stalled } from '../domain/errors.ts';
+import { listenUnix } from './unix-socket.ts';
 
 /** The worker's side of the gate in host/gate.ts. */
 export interface GateServer {
@@ -12,9 +12,6 @@ export interface GateServer {
   close(): Promise<void>;
 }
 
-/** Longest path of a Unix socket on Linux, without its final zero byte. */
-const MAX_SOCKET_PATH = 107;
-
 /**
  * Listens in the run's folder for the language host's question. A gate that throws gives no answer, which fails `Run`. It answers
  * once: the program finds the socket too, and an answer given while it runs would call a half-made apply one that never began.
@@ -22,12 +19,6 @@ const MAX_SOCKET_PATH = 107;
  */
 export async function openGate(runDir: string, gate: () => Promise<string[]>): Promise<GateServer> {
   const path = join(runDir, 'gate');
-  if (Buffer.byteLength(path) > MAX_SOCKET_PATH) {
-    throw stalled(
-      'InternalError',
-      `${path} is longer than the ${MAX_SOCKET_PATH} bytes of a socket path; set PLUMBLINE_DATA to a shorter one`,
-    );
-  }
   let differences: string[] = [];
   let failure: unknown;
   let isAsked = false;
@@ -50,7 +41,7 @@ export async function openGate(runDir: string, gate: () => Promise<string[]>): P
     isAsked = true;
     void answer(socket);
   });
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
+  await listenUnix(server, path);
   return {
     path,
     differences: () => differences,

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { plannedInputs, requireUnmasked, unmasked } from './masked.ts';
-import { UNKNOWN } from './plan-file.ts';
+import { requireUnmasked, unmasked } from './masked.ts';
+import { plannedResources, UNKNOWN } from './plan-file.ts';
 
 const secret = { ciphertext: 'v1:abc' };
 const resource = { urn: 'x', inputs: { size: 1, password: '[secret]', nested: { key: ['[secret]'] } } };
@@ -8,7 +8,10 @@ const resource = { urn: 'x', inputs: { size: 1, password: '[secret]', nested: { 
 it('takes masked inputs from the plan, as the ciphertext they are there', () => {
   const inputDiff = { adds: { password: secret }, updates: { nested: { key: [secret] } }, deletes: ['gone'] };
   const plan = Buffer.from(JSON.stringify({ resourcePlans: { x: { goal: { inputDiff } } } }));
-  const filled = unmasked(resource, [plannedInputs(plan, 'x')]);
+  const filled = unmasked(
+    resource,
+    plannedResources(plan).map(({ inputs }) => inputs),
+  );
   expect(filled).toEqual({ urn: 'x', inputs: { size: 1, password: secret, nested: { key: [secret] } } });
   expect(requireUnmasked(filled)).toBe(filled);
 });

@@ -9,14 +9,6 @@ function holds(value: unknown, marks: readonly string[]): boolean {
   return isDocument(value) && Object.values(value).some((item) => holds(item, marks));
 }
 
-/** The inputs an update plan gives a resource, secrets as ciphertext: those that are new or other than before. */
-export function plannedInputs(bytes: Uint8Array, urn: string): Document {
-  const plan: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
-  const plans = isDocument(plan) ? documentAt(plan, 'resourcePlans') : {};
-  const diff = documentAt(documentAt(documentAt(plans, urn), 'goal'), 'inputDiff');
-  return { ...documentAt(diff, 'adds'), ...documentAt(diff, 'updates') };
-}
-
 /** A resource as events show it, with each masked input taken from the first source that knows it as ciphertext. */
 export function unmasked(resource: Document, sources: Document[]): Document {
   const inputs = Object.entries(documentAt(resource, 'inputs')).map(([key, value]) => {

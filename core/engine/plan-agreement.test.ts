@@ -1,11 +1,14 @@
 import { expect, it } from 'vitest';
 import { newPhase, type StepMetadata } from './events.ts';
 import { planDisagreements, requireAgreement } from './plan-agreement.ts';
+import { plannedResources, type PlannedResource } from './plan-file.ts';
 
 const urn = 'urn:pulumi:prod::shop::aws:s3/bucket:Bucket::logs';
 
-function plan(steps: string[], diff: { adds?: object; updates?: object } = {}): Buffer {
-  return Buffer.from(JSON.stringify({ resourcePlans: { [urn]: { goal: { inputDiff: diff }, steps } } }));
+function plan(steps: string[], diff: { adds?: object; updates?: object } = {}): PlannedResource[] {
+  return plannedResources(
+    Buffer.from(JSON.stringify({ resourcePlans: { [urn]: { goal: { inputDiff: diff }, steps } } })),
+  );
 }
 
 function step(op: string, inputs: Record<string, unknown> = {}): StepMetadata {
@@ -37,8 +40,8 @@ it.each([
     plan(['create'], { adds: { u: 'a://b:c' } }),
     phase(step('create', { u: 'a://b:[secret]' })),
   ],
-])('%s: events and plan are of one mind', (_name, bytes, events) => {
-  expect(planDisagreements(bytes, events)).toEqual([]);
+])('%s: events and plan are of one mind', (_name, planned, events) => {
+  expect(planDisagreements(planned, events)).toEqual([]);
 });
 
 it.each([
@@ -55,9 +58,9 @@ it.each([
     phase(step('update', { n: 1 })),
     `the value of ${urn} n`,
   ],
-])('%s is found', (_name, bytes, events, difference) => {
-  expect(planDisagreements(bytes, events)).toEqual([difference]);
-  expect(() => requireAgreement(bytes, events)).toThrow(difference);
+])('%s is found', (_name, planned, events, difference) => {
+  expect(planDisagreements(planned, events)).toEqual([difference]);
+  expect(() => requireAgreement(planned, events)).toThrow(difference);
 });
 
 it('what a policy pack mended is in the plan as it was before, and shown by itself', () => {

@@ -1,6 +1,6 @@
 import { stalled } from '../domain/errors.ts';
 import type { Phase, StepMetadata } from './events.ts';
-import { plannedResources, type PlannedResource } from './plan-file.ts';
+import type { PlannedResource } from './plan-file.ts';
 import { SECRET } from './property-diff.ts';
 
 /** More than this says nothing new. */
@@ -30,8 +30,10 @@ function otherValues(planned: PlannedResource, steps: readonly StepMetadata[]): 
  * Where the events of a preview and its saved plan differ: the operations on a resource, or a plain input. People are shown
  * the events, the engine is held to the plan, and a program can reach the stream of the one and the file of the other.
  */
-export function planDisagreements(plan: Uint8Array, { steps, policies }: Pick<Phase, 'steps' | 'policies'>): string[] {
-  const planned = plannedResources(plan);
+export function planDisagreements(
+  planned: readonly PlannedResource[],
+  { steps, policies }: Pick<Phase, 'steps' | 'policies'>,
+): string[] {
   const said = opsByUrn(steps);
   // The plan holds the inputs before a pack mended them; what it mended is shown by itself.
   const mended = new Set(policies.remediations.map(({ resourceUrn }) => resourceUrn));
@@ -49,8 +51,8 @@ export function planDisagreements(plan: Uint8Array, { steps, policies }: Pick<Ph
  * Refuses a preview whose events and plan are not of one mind: nobody can know what would be approved.
  * @throws ReconcileError stalled(PreviewFailed) naming what differs, never a value.
  */
-export function requireAgreement(plan: Uint8Array, phase: Pick<Phase, 'steps' | 'policies'>): void {
-  const found = planDisagreements(plan, phase);
+export function requireAgreement(planned: readonly PlannedResource[], phase: Pick<Phase, 'steps' | 'policies'>): void {
+  const found = planDisagreements(planned, phase);
   if (found.length === 0) return;
   const named = found.slice(0, MAX_NAMED).join('; ');
   throw stalled(

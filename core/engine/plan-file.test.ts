@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { changedInputs, planFileHash } from './plan-file.ts';
+import { planFileHash, plannedResources } from './plan-file.ts';
 
 const plan = (more: object) =>
   Buffer.from(JSON.stringify({ manifest: { time: 'now', magic: 'm', version: 'v3' }, resourcePlans: {}, ...more }));
@@ -29,7 +29,7 @@ it('names the inputs that change', () => {
     a: { goal: { inputDiff: { adds: { x: 1 }, updates: { text: { ciphertext: '…' } } } } },
     b: { steps: ['delete'] },
   };
-  expect([...changedInputs(plan({ resourcePlans }))]).toEqual([
+  expect(plannedResources(plan({ resourcePlans })).map(({ urn, changed }) => [urn, changed])).toEqual([
     ['a', ['text']],
     ['b', []],
   ]);

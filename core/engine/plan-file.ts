@@ -20,24 +20,17 @@ export function planFileHash(bytes: Uint8Array): string {
   return digestOf({ ...plan, manifest });
 }
 
-function changedKeys(resourcePlan: Document): string[] {
-  return Object.keys(documentAt(documentAt(documentAt(resourcePlan, 'goal'), 'inputDiff'), 'updates'));
-}
-
-/**
- * URN → inputs that change. The engine compares plain values here, so a secret that changes shows, which it does not in events.
- * @throws Error when the bytes are no plan.
- */
-export function changedInputs(bytes: Uint8Array): Map<string, string[]> {
-  const plans = documentAt(parsePlan(bytes), 'resourcePlans');
-  return new Map(Object.keys(plans).map((urn) => [urn, changedKeys(documentAt(plans, urn))]));
-}
-
-/** One resource of a plan: what is done to it, and the inputs it gets anew. */
+/** One resource of a plan. */
 export interface PlannedResource {
   urn: string;
   ops: string[];
+  /** What it gets anew, secrets as ciphertext. */
   inputs: Document;
+  /**
+   * Inputs it has already and gets another value of. The engine compares plain values here, so a secret that changes shows,
+   * which it does not in events.
+   */
+  changed: string[];
 }
 
 /** @throws Error when the bytes are no plan. */
@@ -46,11 +39,13 @@ export function plannedResources(bytes: Uint8Array): PlannedResource[] {
   return Object.keys(plans).map((urn) => {
     const plan = documentAt(plans, urn);
     const diff = documentAt(documentAt(plan, 'goal'), 'inputDiff');
+    const updates = documentAt(diff, 'updates');
     const { steps } = plan;
     return {
       urn,
       ops: Array.isArray(steps) ? steps.map(String) : [],
-      inputs: { ...documentAt(diff, 'adds'), ...documentAt(diff, 'updates') },
+      inputs: { ...documentAt(diff, 'adds'), ...updates },
+      changed: Object.keys(updates),
     };
   });
 }

@@ -11,7 +11,7 @@ import {
   type PolicyEvent,
   type PolicyRemediationEvent,
 } from './events.ts';
-import { saysWhy } from './failures.ts';
+import { saysWhy, withoutColour } from './failures.ts';
 import { OVERRIDES_VARIABLE } from './host/policy-overrides.ts';
 import type { EngineRequest, PolicyPack } from './port.ts';
 import { shown } from './property-diff.ts';
@@ -143,9 +143,8 @@ function asLevel(level: string): PolicyViolation['level'] {
   return level === 'advisory' || level === 'remediate' || level === 'disabled' ? level : 'mandatory';
 }
 
-/** Colour marks of the engine stay in its messages even without colours. */
 function plain(message: string, scrub: (text: string) => string): string {
-  return scrub(message.replaceAll(/<\{%[^%]*%\}>/g, '').trim()).slice(0, MAX_MESSAGE_CHARS);
+  return scrub(withoutColour(message)).slice(0, MAX_MESSAGE_CHARS);
 }
 
 function asViolation(event: PolicyEvent, scrub: (text: string) => string): PolicyViolation {

@@ -12,7 +12,7 @@ import { phaseOf, type Phase } from './events.ts';
 import { withGate } from './gated.ts';
 import { releaseOwnLocks } from './locks.ts';
 import { requireAgreement } from './plan-agreement.ts';
-import { changedInputs, planFileHash } from './plan-file.ts';
+import { planFileHash, plannedResources } from './plan-file.ts';
 import type {
   ApplyRequest,
   ApplyResult,
@@ -60,8 +60,10 @@ async function previewOnce(
   });
   const plan = await readFile(planPath);
   const phase = phaseOf(log, 0);
-  requireAgreement(plan, phase);
-  return { phase, plan, changes: resourceChanges(phase, changedInputs(plan)), policies: policies.report(log, phase) };
+  const planned = plannedResources(plan);
+  requireAgreement(planned, phase);
+  const changed = new Map(planned.map((resource) => [resource.urn, resource.changed]));
+  return { phase, plan, changes: resourceChanges(phase, changed), policies: policies.report(log, phase) };
 }
 
 /** The first preview of a stack finds no state; only then one is made, so that no other preview pays for the question. */
@@ -167,6 +169,17 @@ export function createPulumiEngine(options: EngineOptions): Engine {
     if (engine === undefined) throw stalled('EngineMismatch', 'the engine does not say its version');
     return { ...options, version: engine };
   };
+  const whileApplying = async <T extends EngineRequest, R>(
+    request: T,
+    act: (engine: VersionedEngine, request: T) => Promise<R>,
+  ): Promise<R> => {
+    applying.add(request.runId);
+    try {
+      return await act(await versioned(), request);
+    } finally {
+      applying.delete(request.runId);
+    }
+  };
   const beside = (request: EngineRequest) => (applying.has(request.runId) ? besideApply(request) : request);
   return {
     versions: async (programDir) => ({ ...(await versions()), ...(await programVersions(programDir)) }),
@@ -174,15 +187,9 @@ export function createPulumiEngine(options: EngineOptions): Engine {
     stateProvider: async (request) => providerOf(await readDeployment(await versioned(), beside(request))),
     encryptConfig: async (request, values) => encryptConfig(options, beside(request), values),
     preview: async (request) => preview(await versioned(), request),
-    async apply(request) {
-      applying.add(request.runId);
-      return apply(await versioned(), request).finally(() => applying.delete(request.runId));
-    },
+    apply: (request) => whileApplying(request, apply),
     previewDestroy: async (request) => previewDestroy(await versioned(), request),
-    async destroy(request) {
-      applying.add(request.runId);
-      return destroy(await versioned(), request).finally(() => applying.delete(request.runId));
-    },
+    destroy: (request) => whileApplying(request, destroy),
     drift: async (request) => drift(await versioned(), request),
     refresh: async (request, answers) => refresh(await versioned(), request, answers),
     exec: async (request, exec) => execCommand(await versioned(), request, exec),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parse, stringify } from 'yaml';
 import { ReconcileError, stalled, transient } from '../domain/errors.ts';
-import { engineStackName } from './backends.ts';
+import { engineStackName, NO_ORGANIZATION } from './backends.ts';
 import { documentAt, isDocument, textAt, type Document } from './json-document.ts';
 import type { EngineRequest, ProviderSecrets, StateProvider } from './port.ts';
 import { runEngine, type EngineOptions } from './run-engine.ts';
@@ -63,7 +63,7 @@ async function makeScratch(request: EngineRequest): Promise<{ dir: string; setti
   for (const folder of [stacks, home, pulumiHome, temp]) await mkdir(folder, { recursive: true, mode: 0o700 });
   await writeFile(join(dir, 'Pulumi.yaml'), `name: ${SCRATCH}\nruntime: yaml\n`);
   await writeFile(join(dir, '.pulumi', 'meta.yaml'), 'version: 1\n');
-  const checkpoint = { version: 3, checkpoint: { stack: `organization/${SCRATCH}/${SCRATCH}` } };
+  const checkpoint = { version: 3, checkpoint: { stack: `${NO_ORGANIZATION}/${SCRATCH}/${SCRATCH}` } };
   await writeFile(join(stacks, `${SCRATCH}.json`), JSON.stringify(checkpoint));
   return { dir, settings: join(dir, 'settings.yaml') };
 }
@@ -71,7 +71,7 @@ async function makeScratch(request: EngineRequest): Promise<{ dir: string; setti
 /** The service of Pulumi Cloud encrypts for a stack it knows; every other provider is asked in the scratch folder. */
 function placeOf(request: EngineRequest, dir: string): EngineRequest {
   if (request.settings.provider === 'default') return request;
-  const identity = { organization: 'organization', project: SCRATCH, stack: SCRATCH };
+  const identity = { organization: NO_ORGANIZATION, project: SCRATCH, stack: SCRATCH };
   return { ...request, programDir: dir, identity: { ...identity, backend: pathToFileURL(dir).href } };
 }
 

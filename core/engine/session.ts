@@ -128,21 +128,30 @@ function watchProvider(context: Context): { context: Context; opened(): void } {
   return { context: { ...context, request: { ...request, signal } }, opened: () => clearTimeout(timer) };
 }
 
-async function runOperation(context: Context, operation: Operation): Promise<EventLog> {
-  const { engine, request, configFile } = context;
-  const log = newEventLog();
-  const output = engine.scrubber.stream();
-  const watch = watchProvider(context);
-  const creates = watchCreates(request.guard, log);
+/** Hands on what the engine says without its secrets; an end that may begin one is held back until `end`. */
+export function scrubbedOutput(
+  { scrubber }: Pick<EngineOptions, 'scrubber'>,
+  request: Pick<EngineRequest, 'onOutput'>,
+): { write(text: string): void; end(): void } {
+  const stream = scrubber.stream();
   const pass = (text: string) => {
     if (text !== '') request.onOutput(text);
   };
+  return { write: (text) => pass(stream.write(text)), end: () => pass(stream.end()) };
+}
+
+async function runOperation(context: Context, operation: Operation): Promise<EventLog> {
+  const { engine, request, configFile } = context;
+  const log = newEventLog();
+  const output = scrubbedOutput(engine, request);
+  const watch = watchProvider(context);
+  const creates = watchCreates(request.guard, log);
   try {
     await operation.run(await openStack(watch.context, operation), {
       color: 'never',
       configFile,
       suppressProgress: true,
-      onOutput: (text) => pass(output.write(text)),
+      onOutput: output.write,
       // The stream's JSON as apitype/events.go writes it; the engine is the one trusted source of it.
       onEvent: (event) => {
         watch.opened();
@@ -156,7 +165,7 @@ async function runOperation(context: Context, operation: Operation): Promise<Eve
     throw operation.explain === undefined ? error : operation.explain(log, error);
   } finally {
     watch.opened();
-    pass(output.end());
+    output.end();
     await creates.settled();
   }
   if (!isComplete(log, operation.phases)) throw eventsIncomplete(operation.operation);
@@ -170,9 +179,13 @@ async function printed(context: Context, args: string[]): Promise<string> {
   return result.stdout;
 }
 
+function settingsFile({ runDir }: EngineRequest): string {
+  return join(runDir, 'settings.yaml');
+}
+
 /** Writes the settings file of a request, and says where. */
 export async function writeRequestSettings(request: EngineRequest): Promise<string> {
-  const configFile = join(request.runDir, 'settings.yaml');
+  const configFile = settingsFile(request);
   const { identity, programDir, passphrase, config, settings: secrets } = request;
   await writeSettings(configFile, { ...identity, programDir, secrets, passphrase, config });
   return configFile;
@@ -186,8 +199,12 @@ export async function prepareRequest(engine: EngineOptions, request: EngineReque
 
 /** Makes the run's folders; each operation after it starts one engine process. */
 export async function openSession(engine: VersionedEngine, request: EngineRequest): Promise<Session> {
-  const configFile = join(request.runDir, 'settings.yaml');
-  const context = { engine, request, configFile, deadline: performance.now() + request.timeoutMs };
+  const context = {
+    engine,
+    request,
+    configFile: settingsFile(request),
+    deadline: performance.now() + request.timeoutMs,
+  };
   await prepareRequest(engine, request);
   // Once, and only for operations: a look at the state may happen while another process reads the file.
   let settings: Promise<string> | undefined;

@@ -2,8 +2,8 @@ import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { stalled, type ReconcileError } from '../domain/errors.ts';
 import type { StateIdentity } from '../domain/plan.ts';
+import { stateInvalid } from './checkpoint.ts';
 
 /** A checkpoint larger than this, unpacked, is refused rather than read into memory. */
 const MAX_STATE_BYTES = 512 * 1024 * 1024;
@@ -34,14 +34,6 @@ const PACKED: readonly (readonly [ending: string, unpack: (bytes: Buffer) => Buf
   ['.zst', (bytes) => zstdDecompressSync(bytes, { maxOutputLength: MAX_STATE_BYTES })],
 ];
 
-function unreadable(name: string, why: string, cause?: unknown): ReconcileError {
-  return stalled(
-    'StateInvalid',
-    `the state cannot be read: ${name} ${why}. Restore it from a backup (the backend keeps them under .pulumi/backups); nothing was run or changed`,
-    cause,
-  );
-}
-
 /**
  * The checkpoint's JSON text, unpacked where the backend was told to pack it; undefined when there is no state.
  * @throws ReconcileError stalled(StateInvalid) for one that is cut, or over 512 MiB unpacked
@@ -51,13 +43,13 @@ export async function readStateFile(folder: string, { project, stack }: StateIde
   for (const [ending, unpack] of PACKED) {
     const size = await stat(path + ending).then((found) => found.size, () => 0); // prettier-ignore
     if (size > MAX_STATE_BYTES)
-      throw unreadable(`${stack}.json${ending}`, `is larger than ${MAX_STATE_BYTES / 2 ** 20} MiB`);
+      throw stateInvalid(`${stack}.json${ending} is larger than ${MAX_STATE_BYTES / 2 ** 20} MiB`);
     const bytes = await readIfThere(path + ending);
     if (bytes === undefined) continue;
     try {
       return unpack(bytes).toString('utf8');
     } catch (cause) {
-      throw unreadable(`${stack}.json${ending}`, 'is cut, or too large unpacked', cause);
+      throw stateInvalid(`${stack}.json${ending} is cut, or too large unpacked`, cause);
     }
   }
   return undefined;

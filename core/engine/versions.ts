@@ -10,7 +10,7 @@ import type { EngineVersions } from './port.ts';
 const execute = promisify(execFile);
 const HOST_DIR = join(import.meta.dirname, 'host');
 /** Below the engine's folder, where the engine itself does not look; toolchain/launchers.ts fills it. */
-const FORWARDED_HOSTS = 'hosts';
+export const FORWARDED_HOSTS = 'hosts';
 const HOST_PREFIX = 'pulumi-language-';
 const TIMEOUT_MS = 20_000;
 

@@ -1,6 +1,7 @@
 import { asReconcileError, stalled, transient, waiting, type ReconcileError } from '#core/domain/errors.ts';
-import { plannedInputs, unmasked } from '#core/engine/masked.ts';
+import { unmasked } from '#core/engine/masked.ts';
 import { wrongAnswers } from '#core/engine/pending.ts';
+import { plannedResources } from '#core/engine/plan-file.ts';
 import type { EngineRequest } from '#core/engine/port.ts';
 import { open } from '#core/secrets.ts';
 import { openCreates } from '#core/store/open-creates.ts';
@@ -82,11 +83,14 @@ export async function recoverRun(deps: WorkerDeps, lease: HeldLease, stack: Stac
 async function completeAnswers(deps: WorkerDeps, stack: StackRow, run: RunRow): Promise<CompleteAnswer[]> {
   const noted = new Map((stack.pending_operations ?? []).map(({ urn, resource }) => [urn, resource]));
   const plan = await getPlan(deps.db, run.id);
-  const bytes = plan && open(deps.masterKey, plan.bytes, planContext(run));
+  // Of a destroy it is a list of URNs, which knows no inputs.
+  const isUpdatePlan = plan !== undefined && run.operation !== 'destroy';
+  const planned = isUpdatePlan ? plannedResources(open(deps.masterKey, plan.bytes, planContext(run))) : [];
   return (stack.pending_answers ?? []).map((answer) => {
     const resource = noted.get(answer.urn);
     if (resource === undefined) return answer;
-    return { ...answer, resource: unmasked(resource, bytes === undefined ? [] : [plannedInputs(bytes, answer.urn)]) };
+    const sources = planned.filter(({ urn }) => urn === answer.urn).map(({ inputs }) => inputs);
+    return { ...answer, resource: unmasked(resource, sources) };
   });
 }
 

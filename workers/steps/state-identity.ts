@@ -2,13 +2,18 @@ import { join } from 'node:path';
 import { stalled } from '#core/domain/errors.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import type { StateIdentity } from '#core/domain/plan.ts';
-import { backendErrors, isService, liesWithin, meetsShared, nameError, tenantBackend } from '#core/engine/backends.ts';
+import {
+  backendErrors,
+  isService,
+  liesWithin,
+  meetsShared,
+  nameError,
+  NO_ORGANIZATION,
+  tenantBackend,
+} from '#core/engine/backends.ts';
 import { backendTakenByAnother } from '#core/store/backends.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
-
-/** Organization the engine's own backends put every stack under. */
-const NO_ORGANIZATION = 'organization';
 
 function refuse(message: string): never {
   throw stalled('SpecInvalid', message);

@@ -16,11 +16,12 @@ export const METADATA_NAMES: readonly string[] = ['metadata.google.internal', 'm
  */
 export type AddressClass = 'public' | 'private' | 'metadata' | 'never';
 
-function familyOf(address: string): Family {
+type Family = 'ipv4' | 'ipv6';
+
+/** What a `BlockList` calls the kind of an address. */
+export function familyOf(address: string): Family {
   return isIP(address) === 6 ? 'ipv6' : 'ipv4';
 }
-
-type Family = 'ipv4' | 'ipv6';
 
 /** A list a family: one of both takes every IPv4 address for its mapped form. */
 function listsOf(networks: readonly (readonly [string, number])[]): Record<Family, BlockList> {

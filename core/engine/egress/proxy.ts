@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { dial, type Resolve } from './dial.ts';
 import { joinStreams } from './join-streams.ts';
 import { EgressRefused, type EgressPolicy } from './policy.ts';
-import { listenUnix } from './unix-socket.ts';
+import { listenUnix } from '../unix-socket.ts';
 
 /** What one run may do through its proxy. */
 export interface ProxyLimits {

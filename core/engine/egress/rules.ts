@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { classifyAddress, isOneOf, ownAddresses } from './addresses.ts';
+import { classifyAddress, familyOf, isOneOf, ownAddresses } from './addresses.ts';
 
 /** Ports of a rule that names none. */
 const WEB_PORTS: readonly number[] = [443, 80];
@@ -32,10 +32,6 @@ const FORMS =
 export function normalizeHost(host: string): string {
   const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
   return bare.toLowerCase().replace(/\.$/, '');
-}
-
-function familyOf(address: string): 'ipv4' | 'ipv6' {
-  return isIP(address) === 6 ? 'ipv6' : 'ipv4';
 }
 
 function networkPattern(host: string): HostPattern | undefined {

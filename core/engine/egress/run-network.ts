@@ -9,7 +9,7 @@ import type { Resolve } from './dial.ts';
 import { joinStreams } from './join-streams.ts';
 import { openEgressProxy } from './proxy.ts';
 import { directTargets, parseEgress, type EgressRule } from './rules.ts';
-import { listenUnix } from './unix-socket.ts';
+import { listenUnix } from '../unix-socket.ts';
 
 /** The proxy's port in every network namespace. */
 const PROXY_PORT = 3128;

@@ -1,5 +1,5 @@
 import type { Server } from 'node:net';
-import { stalled } from '../../domain/errors.ts';
+import { stalled } from '../domain/errors.ts';
 
 /** Longest path of a Unix socket on Linux, without its final zero byte. */
 const MAX_SOCKET_PATH = 107;
