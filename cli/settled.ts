@@ -1,3 +1,4 @@
+import { isWaiting } from '#core/domain/run.ts';
 import type { StackView } from '#core/domain/view.ts';
 
 /** Stalls of a revision whose signatures did not count; they stand until its next verdict has led to something. */
@@ -5,7 +6,7 @@ const TRUST_REASONS: ReadonlySet<string> = new Set(['SignatureMissing', 'Signatu
 
 /** Nothing more will happen by itself: applied, waiting for a person, or stalled. `asked`: the answer to the request. */
 export function isSettled(stack: StackView, asked: StackView): boolean {
-  if (stack.liveRun !== null) return ['awaiting_approval', 'policy_failed'].includes(stack.liveRun.state);
+  if (stack.liveRun !== null) return isWaiting(stack.liveRun.state);
   // A source that cannot be asked leaves the request open: it is counted as a failure instead.
   const isHandled = !stack.status.reconcileRequested || stack.status.failures > asked.status.failures;
   if (!isHandled) return false;

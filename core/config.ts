@@ -190,6 +190,11 @@ export interface Config extends RawConfig {
   plainHttpRegistries: string[];
 }
 
+/** Whether PLUMBLINE_OIDC_KEYS names a key of AWS KMS instead of a folder. */
+export function isKms(oidcKeys: string): boolean {
+  return oidcKeys.startsWith('awskms:');
+}
+
 /** A setting that is wrong; the message alone tells what to do, a stack trace would bury it. */
 export class ConfigError extends Error {}
 

@@ -6,9 +6,11 @@ import {
   randomBytes,
   type KeyObject,
 } from 'node:crypto';
-import { link, mkdir, open as openFile, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { ConfigError } from './config.ts';
+import { makePrivateFile } from './private-file.ts';
+import { sealContext } from './seal-context.ts';
 
 /** The key that seals everything secret in the database. A KeyObject, so that printing it shows nothing. */
 export interface MasterKey {
@@ -47,28 +49,9 @@ async function refuseInside(file: string, dataDir: string): Promise<void> {
   );
 }
 
-/** Written beside and linked into place: of two first starts one wins and both read the same whole key. */
 async function makeKeyFile(file: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-  const draft = `${file}.${randomBytes(6).toString('hex')}`;
-  const handle = await openFile(draft, 'wx', 0o600);
-  try {
-    await handle.writeFile(randomBytes(KEY_BYTES));
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  try {
-    await link(draft, file);
-  } catch (error) {
-    if (!isCode(error, 'EEXIST')) throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  await makePrivateFile(file, randomBytes(KEY_BYTES));
 }
 
 /**
@@ -79,7 +62,7 @@ export async function loadMasterKey(keyFile: string, dataDir: string): Promise<M
   const file = resolve(keyFile);
   await refuseInside(file, dataDir);
   const found = await stat(file).catch((error: unknown) => {
-    if (isCode(error, 'ENOENT')) return undefined;
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw new ConfigError(`the key file ${file} cannot be reached; see PLUMBLINE_KEY_FILE`, { cause: error });
   });
   if (found === undefined) await makeKeyFile(file);
@@ -188,12 +171,12 @@ export function newPassphrase(): string {
 
 /** A new HMAC key for a tenant, sealed for its row. */
 export function newTenantKey(key: MasterKey, tenant: string): Buffer {
-  return seal(key, randomBytes(KEY_BYTES), `hmac/${tenant}`);
+  return seal(key, randomBytes(KEY_BYTES), sealContext.hmacKey(tenant));
 }
 
 /** Opens a tenant's HMAC key. @throws like `open` */
 export function openTenantKey(key: MasterKey, tenant: string, sealed: Buffer): TenantKey {
-  return { hmac: createSecretKey(open(key, sealed, `hmac/${tenant}`)) };
+  return { hmac: createSecretKey(open(key, sealed, sealContext.hmacKey(tenant))) };
 }
 
 /** `hmac-sha256:…` of a value that could be secret: equal values show as equal, and nothing can be guessed from it. */

@@ -2,6 +2,7 @@ import { loginOf, PHASES, roleOf, type Phase } from '#core/domain/credential.ts'
 import { parseDuration } from '#core/domain/duration.ts';
 import type { CredentialSource, OidcLogin, StackSpec } from '#core/domain/manifest.ts';
 import { checkEnvironmentNames } from '#core/engine/environment.ts';
+import { GUID, SERVICE_ACCOUNT } from '#core/identity/principal.ts';
 import type { SpecError } from './spec-rules.ts';
 import { refusals } from './verify-rules.ts';
 
@@ -16,11 +17,9 @@ const MINUTE = 60_000;
 const SESSION_MS = { least: 15 * MINUTE, most: 720 * MINUTE };
 /** IAM role names with their path (IAM API, CreateRole). */
 const ROLE_PATH = /^arn:[^:]+:iam::\d{12}:role\/[\w+=,.@/-]{1,576}$/;
-const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Full name of a provider, with the project's number: it is the audience of the tokens. */
 const PROVIDER =
   /^projects\/\d+\/locations\/global\/workloadIdentityPools\/[a-z0-9-]{4,32}\/providers\/[a-z0-9-]{4,32}$/;
-const SERVICE_ACCOUNT = /^[a-z0-9-]{1,63}@[a-z0-9.-]{1,190}\.gserviceaccount\.com$/;
 
 const LOGINS = ['aws', 'azure', 'gcp', 'tokenFile'] as const satisfies readonly (keyof OidcLogin)[];
 

@@ -1,5 +1,6 @@
 import type { ExternalSecret, SecretManifest } from '#core/domain/manifest.ts';
-import { isAllowedHost } from '#core/oci/address-guard.ts';
+import { isAllowedHost, isLoopbackName } from '#core/oci/address-guard.ts';
+import { GCP_SECRET } from '#core/secret-stores/gcp.ts';
 import type { SpecError } from './spec-rules.ts';
 
 type Field = 'address' | 'version' | 'region' | 'namespace' | 'credentials';
@@ -22,14 +23,9 @@ const PATHS: Record<ExternalSecret['store'], [RegExp, string]> = {
   environment: [/^[A-Za-z0-9_]+$/, 'letters, digits and _: what follows the prefix in the name of the variable'],
   vault: [/^[^/]+\/.+$/, 'that of the API, as in `secret/data/shop/db` (version 2) or `kv/shop/db` (version 1)'],
   'aws-secrets-manager': [/^[\w/+=.@:-]{1,512}$/, 'the name or the ARN of the secret'],
-  'gcp-secret-manager': [
-    /^projects\/[^/]+(?:\/locations\/[^/]+)?\/secrets\/[^/]+$/,
-    '`projects/<project>/secrets/<name>`',
-  ],
+  'gcp-secret-manager': [GCP_SECRET, '`projects/<project>/secrets/<name>`'],
   'azure-key-vault': [/^[0-9A-Za-z-]{1,127}$/, 'the name of the secret'],
 };
-
-const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost']);
 
 function addressErrors(address: string | undefined): SpecError[] {
   if (address === undefined) return [];
@@ -38,7 +34,7 @@ function addressErrors(address: string | undefined): SpecError[] {
   if (url === null) return refused('is not a URL');
   if (url.username !== '' || url.password !== '')
     return refused('credentials belong into the Secret that `credentials` names');
-  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && LOOPBACK.has(url.hostname)))
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && isLoopbackName(url.hostname)))
     return refused('must be https, for a token goes there and a secret comes back');
   return isAllowedHost(url.hostname, 'configured') ? [] : refused('is the address of a metadata service');
 }

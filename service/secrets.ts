@@ -1,5 +1,6 @@
 import { Compile } from 'typebox/compile';
 import { SecretSpec, type ExternalSecret } from '#core/domain/manifest.ts';
+import { sealContext } from '#core/seal-context.ts';
 import type { Scrubber } from '#core/scrubber.ts';
 import { open, seal, type MasterKey } from '#core/secrets.ts';
 import { getSecret } from '#core/store/secrets.ts';
@@ -7,14 +8,9 @@ import type { Queryable } from '#core/store/database.ts';
 
 const Values = Compile(SecretSpec.properties.data);
 
-/** Binds a sealed value to its place, so that a row copied to another tenant or name does not open. */
-function contextOf(tenant: string, name: string): string {
-  return `secret/${tenant}/${name}`;
-}
-
 /** Seals the values of a Secret for storing. */
 export function sealSecret(key: MasterKey, tenant: string, name: string, data: Record<string, string>): Buffer {
-  return seal(key, Buffer.from(JSON.stringify(data)), contextOf(tenant, name));
+  return seal(key, Buffer.from(JSON.stringify(data)), sealContext.secret(tenant, name));
 }
 
 /** A stored Secret: its values, or where they are kept; the service reads no store. */
@@ -31,7 +27,7 @@ export async function storedSecret(
 ): Promise<StoredSecret | undefined> {
   const row = await getSecret(deps.db, tenant, name);
   if (row === undefined) return undefined;
-  const data: unknown = JSON.parse(open(deps.masterKey, row.sealed, contextOf(tenant, name)).toString('utf8'));
+  const data: unknown = JSON.parse(open(deps.masterKey, row.sealed, sealContext.secret(tenant, name)).toString('utf8'));
   if (!Values.Check(data)) throw new Error(`secret ${name} of tenant ${tenant} holds something else than texts`);
   for (const value of Object.values(data)) deps.scrubber.register(value);
   return { data, external: row.external };

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify';
 import type { StackView } from '#core/domain/view.ts';
 import { actorOf } from '#core/domain/authorize.ts';
 import type { QueueName } from '#core/queue.ts';
+import type { StackRequest } from '#core/store/requests.ts';
 import { getRun, liveRun, type RunRow } from '#core/store/runs.ts';
 import { getStack, type StackRow } from '#core/store/stacks.ts';
 import { liveWorkers } from '#core/store/workers.ts';
@@ -41,9 +42,27 @@ export async function showStack(deps: RouteDeps, stack: StackRow): Promise<Stack
 }
 
 /** What a store function wants to know of a request on a stack. @throws Problem(not-found) */
-export async function requestOn(deps: RouteDeps, request: FastifyRequest, at: { tenant: string; stack: string }) {
+export async function requestOn(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  at: { tenant: string; stack: string },
+): Promise<StackRequest> {
   const stack = await requireStack(deps, at);
   return { tenant: stack.tenant, stackId: stack.id, by: actorOf(principalOf(request)) };
+}
+
+/** Writes down what a person asks of a stack, rings for it and answers with the stack as it is then. @throws like `ask` */
+export async function askStack(
+  deps: RouteDeps,
+  request: FastifyRequest,
+  at: { tenant: string; stack: string },
+  ask: (on: StackRequest) => Promise<StackRow>,
+  queue?: QueueName,
+): Promise<StackView> {
+  const on = await requestOn(deps, request, at);
+  const stack = await ask(on);
+  await ringStack(deps, on, queue);
+  return await showStack(deps, stack);
 }
 
 /** Rings for a stack after its request is in the database. It never fails: what is not heard is found by the sweep. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import type { Config } from '#core/config.ts';
+import { isKms, type Config } from '#core/config.ts';
 import { createPulumiEngine } from '#core/engine/pulumi.ts';
 import { scrubResults } from '#core/engine/scrubbed.ts';
 import { bootId, ownPidNamespace } from '#core/engine/namespace.ts';
@@ -52,7 +52,7 @@ async function identify(config: Config): Promise<[WorkerIdentity, ...WorkerIdent
 
 /** Where the keys of identity tokens lie, should the service run on this machine too. */
 function keyFolders(config: Config): string[] {
-  return config.oidcKeys.startsWith('awskms:') ? [] : [resolve(config.oidcKeys)];
+  return isKms(config.oidcKeys) ? [] : [resolve(config.oidcKeys)];
 }
 
 /** The cache of artifacts in the data folder, with the configured limits. */

@@ -1,6 +1,6 @@
 import type { Transaction } from 'kysely';
 import { ReconcileError, transient } from '#core/domain/errors.ts';
-import type { RunState } from '#core/domain/run.ts';
+import { isWaiting, type RunState } from '#core/domain/run.ts';
 import type { GuardHooks } from '#core/engine/port.ts';
 import { maskWhole, type Scrubber } from '#core/scrubber.ts';
 import { acquireLease, assertLease, recordNamespace, releaseLease, renewLease } from '#core/store/leases.ts';
@@ -110,7 +110,7 @@ export async function duringRun(
 
 /** Whether a run keeps the machine and the world busy; one that waits for a person does not. */
 export function isBusy(run: { state: RunState } | undefined): boolean {
-  return run !== undefined && run.state !== 'awaiting_approval' && run.state !== 'policy_failed';
+  return run !== undefined && !isWaiting(run.state);
 }
 
 function madeWay(): ReconcileError {

@@ -1,6 +1,7 @@
 import { stalled } from '#core/domain/errors.ts';
 import { canonicalJson } from '#core/domain/plan.ts';
 import type { ExternalSecret } from '#core/domain/manifest.ts';
+import { sealContext } from '#core/seal-context.ts';
 import { hmacValue, open } from '#core/secrets.ts';
 import { getSecret, noteReading, type SecretRow } from '#core/store/secrets.ts';
 import { tenantHmacKey } from '#core/store/tenants.ts';
@@ -18,7 +19,7 @@ function missing(tenant: string, name: string) {
 
 function openOwn(deps: WorkerDeps, { tenant, name, sealed }: SecretRow): Record<string, string> {
   // Sealed by the service from a validated manifest; the seal proves that nobody changed it.
-  const data = JSON.parse(open(deps.masterKey, sealed, `secret/${tenant}/${name}`).toString('utf8')) as Record<
+  const data = JSON.parse(open(deps.masterKey, sealed, sealContext.secret(tenant, name)).toString('utf8')) as Record<
     string,
     string
   >;

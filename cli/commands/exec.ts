@@ -28,6 +28,11 @@ export async function waitForRun(
   );
 }
 
+/** Why a run did not come to an end of its own. */
+export function runFailure({ message, reason }: RunView): Error {
+  return failure(printable(`${message}${reason === null ? '' : ` [${reason}]`}`));
+}
+
 interface Flags {
   reason: string;
   input?: string;
@@ -56,7 +61,7 @@ async function exec(stack: string, args: string[], flags: Flags, command: Comman
     process.stdout.write(await client.text(path`/stacks/${stack}/runs/${run.number}/state`));
   }
   if (context.format === 'json') context.print({ run, log }, () => '');
-  if (run.exitCode === null) throw failure(printable(`${run.message}${run.reason === null ? '' : ` [${run.reason}]`}`));
+  if (run.exitCode === null) throw runFailure(run);
   process.exitCode = run.exitCode;
 }
 

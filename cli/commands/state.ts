@@ -2,9 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { RunView } from '#core/domain/view.ts';
 import { createContext } from '../context.ts';
-import { failure } from '../error.ts';
-import { printable } from '../printable.ts';
-import { waitForRun } from './exec.ts';
+import { runFailure, waitForRun } from './exec.ts';
 
 interface Flags {
   out?: string;
@@ -16,8 +14,7 @@ async function exportState(stack: string, flags: Flags, command: Command): Promi
   const { client, path } = context;
   const asked = await client.post(path`/stacks/${stack}/state/export`, undefined, RunView);
   const run = await waitForRun(context, { stack, number: asked.number, timeout: flags.timeout });
-  if (run.state !== 'applied')
-    throw failure(printable(`${run.message}${run.reason === null ? '' : ` [${run.reason}]`}`));
+  if (run.state !== 'applied') throw runFailure(run);
   const text = await client.text(path`/stacks/${stack}/runs/${run.number}/state`);
   if (flags.out === undefined) {
     process.stdout.write(text);

@@ -1,5 +1,5 @@
 import { matchesType } from './type-pattern.ts';
-import type { ApprovalPolicy } from './manifest.ts';
+import type { ApprovalPolicy, Binding, StackSpec, TenantSpec } from './manifest.ts';
 import type { KnownOp, ResourceChange } from './plan.ts';
 
 /** What an operation does to a resource that people may depend on. */
@@ -31,6 +31,17 @@ export const OP_DANGER = {
 export function dangerOf(op: string): Danger {
   const known: Readonly<Record<string, Danger>> = OP_DANGER;
   return Object.hasOwn(known, op) ? (known[op] ?? 'destructive') : 'destructive';
+}
+
+/** What an approval under the spec holds: the update plan, unless the spec says otherwise. */
+export function bindingOf(spec: StackSpec): Binding {
+  return spec.approval?.binding ?? 'plan';
+}
+
+/** Whether a tenant lets an approval hold what the spec asks for; less than the plan only where it says so. */
+export function mayBind(spec: StackSpec, tenant: TenantSpec | undefined): boolean {
+  const binding = bindingOf(spec);
+  return binding === 'plan' || tenant?.bindings?.includes(binding) === true;
 }
 
 /** Why a person is needed; empty means the plan may go on by itself. */

@@ -2,7 +2,7 @@ import { parseDuration } from './duration.ts';
 import { unreachable } from './errors.ts';
 import { DEFAULTS, type StackSpec } from './manifest.ts';
 import type { Reason } from './reason.ts';
-import { isExecuting, type Operation, type RunState, type Trigger } from './run.ts';
+import { isExecuting, isWaiting, type Operation, type RunState, type Trigger } from './run.ts';
 import { isTrusted, type Verification } from './verification.ts';
 
 /** The unfinished run of a stack, as far as the decision needs it. */
@@ -190,8 +190,7 @@ function isOutdated(snapshot: Snapshot, run: LiveRun): boolean {
   if (run.operation === 'destroy') return false;
   // A new version of a secret outdates a plan nobody approved yet; an approved one becomes stale and says what differs.
   const { attemptedKey, desiredKey } = snapshot;
-  const waits = run.state === 'awaiting_approval' || run.state === 'policy_failed';
-  if (waits && attemptedKey !== null && attemptedKey !== desiredKey) return true;
+  if (isWaiting(run.state) && attemptedKey !== null && attemptedKey !== desiredKey) return true;
   return snapshot.resolved !== undefined && run.digest !== snapshot.resolved.digest;
 }
 

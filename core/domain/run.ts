@@ -61,6 +61,11 @@ export function isFinished(state: RunState): boolean {
   return TRANSITIONS[state].length === 0;
 }
 
+/** Whether the run waits for a person to decide; nothing of it is busy. */
+export function isWaiting(state: RunState): boolean {
+  return state === 'awaiting_approval' || state === 'policy_failed';
+}
+
 /** States in which a process of the run may be executing, so a crash must be cleaned up after. */
 export const EXECUTING_STATES = ['verifying', 'fetching', 'planning', 'applying', 'interrupting'] as const;
 

@@ -1,4 +1,5 @@
 import type { StateIdentity } from '../domain/plan.ts';
+import { isLoopbackName } from '../oci/address-guard.ts';
 
 /** Where a state can live: what of the engine's backends Plumbline lets through. `service` is Pulumi Cloud or one like it. */
 const SCHEMES = ['file', 's3', 'gs', 'azblob', 'postgres', 'https', 'http'] as const;
@@ -47,10 +48,6 @@ export function isService(backend: string): boolean {
   return backend.startsWith('https://') || backend.startsWith('http://');
 }
 
-function isLoopback(url: URL): boolean {
-  return ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
-}
-
 function urlErrors(url: URL, scheme: Scheme): string[] {
   const errors: string[] = [];
   if (url.password !== '' || (url.username !== '' && scheme !== 'postgres')) {
@@ -86,7 +83,7 @@ function placeErrors(url: URL, scheme: Scheme): string[] {
       return [...errors, 'has a table that is not made of small letters, digits and _'];
     }
     case 'http':
-      return isLoopback(url) ? [] : ['would send its access token in clear; write https://'];
+      return isLoopbackName(url.hostname) ? [] : ['would send its access token in clear; write https://'];
     case 'https':
       return [];
     case 's3':

@@ -6,8 +6,10 @@ import { awsKeysOf, awsRegionOf, type AwsKeys, type StsAccess } from './aws-sts.
 
 /** Key ids as IAM makes them; other stores that take AWS's variables have keys of their own making. */
 const AWS_KEY_ID = /^A[KS]IA[A-Z0-9]{12,124}$/;
-const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const SERVICE_ACCOUNT = /^[a-z0-9-]{1,63}@[a-z0-9.-]{1,190}\.gserviceaccount\.com$/;
+/** How Azure writes the id of a tenant, an application, a subscription. */
+export const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** The address of a service account of Google Cloud. */
+export const SERVICE_ACCOUNT = /^[a-z0-9-]{1,63}@[a-z0-9.-]{1,190}\.gserviceaccount\.com$/;
 const PROJECT = /^[a-z][a-z0-9:.-]{4,61}$/;
 
 /** What an identity puts into a run. */

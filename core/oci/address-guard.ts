@@ -55,6 +55,13 @@ function blockList(subnets: Subnet[]): BlockList {
   return list;
 }
 
+const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost']);
+
+/** Whether plain HTTP may carry a secret to a URL's host: the usual names of this machine. */
+export function isLoopbackName(hostname: string): boolean {
+  return LOOPBACK.has(hostname);
+}
+
 /** Who named a host: `configured` by an operator or a spec; `foreign` by what a registry answered. */
 export type Origin = 'configured' | 'foreign';
 

@@ -1,11 +1,12 @@
 import { Agent, request } from 'undici';
-import { guardedLookup, isAllowedHost } from '../oci/address-guard.ts';
+import { ReconcileError } from '../domain/errors.ts';
+import { guardedLookup, isAllowedHost, isLoopbackName } from '../oci/address-guard.ts';
+import { parseJson } from '../oci/body.ts';
 import { cannotBeUsed, storeFailed, type StoreRead } from './port.ts';
 
 /** A secret is small; AWS and GCP take 64 KiB at most, Vault 1 MiB. */
 export const MAX_STORE_BYTES = 1024 * 1024;
 
-const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost']);
 /** The parser writes every form of an IPv4 address in one way. */
 const ANY_LOOPBACK = /^(?:127\.|0\.|\[::1?\]$|\[::ffff:7f|(?:.+\.)?localhost\.?$)/;
 
@@ -32,7 +33,7 @@ export function storeAddress(read: StoreRead, text: string | undefined): URL {
   const url = URL.parse(text);
   if (url === null || url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')
     throw cannotBeUsed(read, 'an address must be a URL without user, password, query and fragment');
-  const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname));
+  const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && isLoopbackName(url.hostname));
   if (!isSafe) throw cannotBeUsed(read, `the address ${url.origin} must be https`);
   if (read.mayUseLoopback === false && ANY_LOOPBACK.test(url.hostname))
     throw cannotBeUsed(read, `the address ${url.origin} is the worker itself, which serves other tenants as well`);
@@ -50,7 +51,7 @@ export function below(read: StoreRead, address: URL, path: string): URL {
   return url;
 }
 
-async function readLimited(read: StoreRead, body: AsyncIterable<unknown>): Promise<string> {
+async function readLimited(read: StoreRead, body: AsyncIterable<unknown>): Promise<Buffer> {
   const pieces: Buffer[] = [];
   let bytes = 0;
   for await (const piece of body) {
@@ -59,7 +60,7 @@ async function readLimited(read: StoreRead, body: AsyncIterable<unknown>): Promi
     if (bytes > MAX_STORE_BYTES) throw storeFailed(read, `it answers with more than ${MAX_STORE_BYTES} bytes`);
     pieces.push(Buffer.from(piece));
   }
-  return Buffer.concat(pieces).toString('utf8');
+  return Buffer.concat(pieces);
 }
 
 /**
@@ -70,11 +71,11 @@ export async function ask(read: StoreRead, { url, ...wanted }: StoreRequest): Pr
   const agent = new Agent({ connect: { lookup: guardedLookup('configured') }, pipelining: 0 });
   try {
     const answer = await request(url, { ...wanted, body: wanted.body ?? null, dispatcher: agent, signal: read.signal });
-    const text = await readLimited(read, answer.body);
-    return { status: answer.statusCode, body: parse(text) };
+    const bytes = await readLimited(read, answer.body);
+    return { status: answer.statusCode, body: parseJson(bytes) };
   } catch (error) {
     if (read.signal.aborted) throw storeFailed(read, 'it did not answer in time');
-    if (error instanceof Error && error.name === 'ReconcileError') throw error;
+    if (error instanceof ReconcileError) throw error;
     throw storeFailed(read, `${url.host} does not answer (${codeOf(error)})`);
   } finally {
     await agent.destroy();
@@ -84,14 +85,6 @@ export async function ask(read: StoreRead, { url, ...wanted }: StoreRequest): Pr
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown error';
   return 'code' in error && typeof error.code === 'string' ? error.code : error.message.slice(0, 200);
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** A word of an error, for a message; empty when there is none. */

@@ -7,7 +7,8 @@ const SERVICE = 'https://secretmanager.googleapis.com';
 const TOKEN_URI = 'https://oauth2.googleapis.com/token';
 const SCOPE = 'https://www.googleapis.com/auth/cloud-platform';
 const GRANT = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
-const PATH = /^projects\/[^/]+(?:\/locations\/[^/]+)?\/secrets\/[^/]+$/;
+/** A secret as Google's API names it. */
+export const GCP_SECRET = /^projects\/[^/]+(?:\/locations\/[^/]+)?\/secrets\/[^/]+$/;
 
 /** An access token by the key of a service account (RFC 7523, as Google's OAuth 2.0 for service accounts has it). */
 async function accessToken(read: StoreRead): Promise<string> {
@@ -41,7 +42,7 @@ async function accessToken(read: StoreRead): Promise<string> {
 /** Google Cloud Secret Manager; `path` is `projects/…/secrets/…`, the version `latest` by default. */
 export async function readGcp(read: StoreRead): Promise<StoreContent> {
   const { path, version = 'latest', address = SERVICE } = read.external;
-  if (!PATH.test(path)) throw cannotBeUsed(read, 'the path must be projects/<project>/secrets/<name>');
+  if (!GCP_SECRET.test(path)) throw cannotBeUsed(read, 'the path must be projects/<project>/secrets/<name>');
   const url = below(read, storeAddress(read, address), `v1/${path}/versions/${version}`);
   url.pathname += ':access';
   const authorization = `Bearer ${await accessToken(read)}`;

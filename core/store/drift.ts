@@ -3,12 +3,8 @@ import { healable, type LastHeal } from '../domain/drift.ts';
 import type { Finding } from '../domain/drift-report.ts';
 import type { DriftItem } from '../engine/port.ts';
 import { clock, databaseNow } from './clock.ts';
-import { Conflict } from './conflict.ts';
-import { inTransaction, type Queryable } from './database.ts';
-import { recordEvent } from './events.ts';
-import { bumpRequest } from './requests.ts';
+import type { Queryable } from './database.ts';
 import type { DriftItemsTable, HealsTable, Schema } from './schema.ts';
-import { lockStack, patchStack, type StackRow } from './stacks.ts';
 
 export type DriftRow = Selectable<DriftItemsTable>;
 export type HealRow = Selectable<HealsTable>;
@@ -130,32 +126,4 @@ export async function healsSince(db: Queryable, stackId: string, since: Date): P
     .where('stack_id', '=', stackId)
     .where('healed_at', '>=', sql<Date>`${since}`)
     .execute();
-}
-
-/**
- * A person's word that a missing resource may leave the state; the next reconcile carries it out.
- * @throws Conflict when the last check does not report it as missing.
- */
-export async function requestAcceptMissing(
-  db: Queryable,
-  at: { tenant: string; stackId: string; by: string; urn: string },
-): Promise<StackRow> {
-  return await inTransaction(db, async (trx) => {
-    const stack = await lockStack(trx, at.stackId, at.tenant);
-    const found = await listDrift(trx, stack.id);
-    if (!found.some((item) => item.kind === 'missing' && item.urn === at.urn))
-      throw new Conflict(`the last drift check does not report ${at.urn} as missing; see \`plumb drift\``);
-    const urns = [...new Set([...(stack.accept_missing?.urns ?? []), at.urn])];
-    await patchStack(trx, stack.id, { accept_missing: JSON.stringify({ urns, by: at.by }) });
-    await bumpRequest(trx, stack.tenant, stack.id);
-    await recordEvent(trx, {
-      tenant: stack.tenant,
-      stackId: stack.id,
-      type: 'MissingAccepted',
-      message: `${at.urn} is missing and may leave the state`,
-      actor: at.by,
-      data: { urn: at.urn },
-    });
-    return await lockStack(trx, stack.id);
-  });
 }

@@ -1,17 +1,12 @@
-import { sql } from 'kysely';
 import type { StackSpec } from '../domain/manifest.ts';
-import { isFinished, RUN_STATES } from '../domain/run.ts';
 import { isTrusted } from '../domain/verification.ts';
-import { clock } from './clock.ts';
 import { Conflict } from './conflict.ts';
 import { inTransaction, type Queryable } from './database.ts';
 import { recordEvent } from './events.ts';
-import type { StackRequest } from './requests.ts';
+import { bumpRequest, type StackRequest } from './requests.ts';
 import { saveRunFile } from './run-files.ts';
-import { createRun, getRunById, type RunRow } from './runs.ts';
-import { lockStack, patchStack, type StackRow } from './stacks.ts';
-
-const UNFINISHED = RUN_STATES.filter((state) => !isFinished(state));
+import { createRun, getRunById, liveRun, type RunRow } from './runs.ts';
+import { lockStack, type StackRow } from './stacks.ts';
 
 interface Source {
   digest: string;
@@ -36,13 +31,7 @@ async function sourceOf(db: Queryable, stack: StackRow): Promise<Source> {
 }
 
 async function refuseBesideRun(db: Queryable, stack: StackRow): Promise<void> {
-  const run = await db
-    .selectFrom('runs')
-    .select(['number', 'state', 'operation'])
-    .where('stack_id', '=', stack.id)
-    .where('operation', '<>', 'drift')
-    .where('state', 'in', UNFINISHED)
-    .executeTakeFirst();
+  const run = await liveRun(db, stack.id);
   if (run === undefined) return;
   throw new Conflict(
     `run ${run.number} (${run.operation}) of ${stack.name} is ${run.state}; wait for its end, discard or cancel it first`,
@@ -85,7 +74,7 @@ export async function requestExec(db: Queryable, request: ExecToMake): Promise<R
     if (request.input !== undefined) {
       await saveRunFile(trx, { tenant, runId: run.id, kind: 'input', sealed: request.input(run.id) });
     }
-    await patchStack(trx, stack.id, { requested_seq: sql`requested_seq + 1`, next_reconcile_at: clock() });
+    await bumpRequest(trx, tenant, stack.id);
     await recordEvent(trx, {
       tenant,
       stackId: stack.id,

@@ -1,6 +1,6 @@
 import { sql, type Kysely, type RawBuilder } from 'kysely';
+import { sealContext } from '../seal-context.ts';
 import { isSealedBy, rewrap, type MasterKey } from '../secrets.ts';
-import { runFileContext } from './run-files.ts';
 import type { Schema } from './schema.ts';
 
 /** A column of sealed values: how a row is found again, and the place its seal is bound to. */
@@ -16,35 +16,31 @@ const at = (row: Record<string, string>, name: string): string => row[name] ?? '
 
 /** Every column that the master key seals. A test holds it against the schema. */
 export const SEALED_COLUMNS: readonly Sealed[] = [
-  { table: 'tenants', column: 'hmac_key', key: ['name'], context: (row) => `hmac/${at(row, 'name')}` },
+  { table: 'tenants', column: 'hmac_key', key: ['name'], context: (row) => sealContext.hmacKey(at(row, 'name')) },
   {
     table: 'secrets',
     column: 'sealed',
     key: ['tenant', 'name'],
-    context: (row) => `secret/${at(row, 'tenant')}/${at(row, 'name')}`,
+    context: (row) => sealContext.secret(at(row, 'tenant'), at(row, 'name')),
   },
   {
     table: 'stacks',
     column: 'passphrase',
     key: ['id', 'tenant'],
-    context: (row) => `passphrase/${at(row, 'tenant')}/${at(row, 'id')}`,
+    context: (row) => sealContext.passphrase({ tenant: at(row, 'tenant'), id: at(row, 'id') }),
   },
   {
     table: 'plans',
     column: 'bytes',
     key: ['run_id', 'tenant'],
-    context: (row) => `plan/${at(row, 'tenant')}/${at(row, 'run_id')}`,
+    context: (row) => sealContext.plan({ tenant: at(row, 'tenant'), id: at(row, 'run_id') }),
   },
   {
     table: 'run_files',
     column: 'sealed',
     key: ['run_id', 'tenant', 'kind'],
     context: (row) =>
-      runFileContext({
-        tenant: at(row, 'tenant'),
-        runId: at(row, 'run_id'),
-        kind: row['kind'] === 'input' ? 'input' : 'state',
-      }),
+      sealContext.runFile({ tenant: at(row, 'tenant'), runId: at(row, 'run_id'), kind: at(row, 'kind') }),
   },
 ];
 

@@ -6,11 +6,6 @@ import type { RunFileKind, Schema } from './schema.ts';
 /** Long enough to fetch it, or to wait for a worker; nothing private stays for longer. */
 const LIFE_MS = { input: 24 * 60 * 60_000, state: 15 * 60_000 } as const satisfies Record<RunFileKind, number>;
 
-/** A file is sealed for its run and kind, so that a row cannot be swapped for another's. */
-export function runFileContext(at: { tenant: string; runId: string; kind: RunFileKind }): string {
-  return `${at.kind}/${at.tenant}/${at.runId}`;
-}
-
 /** Keeps a sealed file of a run until it expires. A run has one of each kind. */
 export async function saveRunFile(
   trx: Transaction<Schema>,

@@ -1,6 +1,7 @@
 import type { Transaction } from 'kysely';
 import { Conflict } from './conflict.ts';
 import { inTransaction, type Queryable } from './database.ts';
+import { listDrift } from './drift.ts';
 import { recordEvent } from './events.ts';
 import { bumpRequest, type StackRequest } from './requests.ts';
 import { liveRun } from './runs.ts';
@@ -9,7 +10,9 @@ import { lockStack, patchStack, UNLESS_DESTROYED, type StackPatch, type StackRow
 
 interface Asked {
   type: string;
+  severity?: 'info';
   message: string;
+  data?: Record<string, unknown>;
   patch: StackPatch;
 }
 
@@ -21,16 +24,15 @@ async function ask(
 ): Promise<StackRow> {
   return await inTransaction(db, async (trx) => {
     const stack = await lockStack(trx, request.stackId, request.tenant);
-    const { type, message, patch } = await decide(trx, stack);
+    const { patch, ...event } = await decide(trx, stack);
     await bumpRequest(trx, stack.tenant, stack.id);
     await patchStack(trx, stack.id, patch);
     await recordEvent(trx, {
       tenant: stack.tenant,
       stackId: stack.id,
-      type,
       severity: 'warning',
-      message,
       actor: request.by,
+      ...event,
     });
     return await lockStack(trx, stack.id);
   });
@@ -81,4 +83,25 @@ export async function acceptState(db: Queryable, request: StackRequest & { check
     message: `the state ${checkpoint} of ${stack.name} was accepted, with what it holds`,
     patch: { ...TRY_AGAIN, accepted_checkpoint: checkpoint },
   }));
+}
+
+/**
+ * A person's word that a missing resource may leave the state; the next reconcile carries it out.
+ * @throws Conflict when the last check does not report it as missing.
+ */
+export async function requestAcceptMissing(db: Queryable, request: StackRequest & { urn: string }): Promise<StackRow> {
+  const { urn, by } = request;
+  return await ask(db, request, async (trx, stack) => {
+    const found = await listDrift(trx, stack.id);
+    if (!found.some((item) => item.kind === 'missing' && item.urn === urn))
+      throw new Conflict(`the last drift check does not report ${urn} as missing; see \`plumb drift\``);
+    const urns = [...new Set([...(stack.accept_missing?.urns ?? []), urn])];
+    return {
+      type: 'MissingAccepted',
+      severity: 'info',
+      message: `${urn} is missing and may leave the state`,
+      data: { urn },
+      patch: { accept_missing: JSON.stringify({ urns, by }) },
+    };
+  });
 }

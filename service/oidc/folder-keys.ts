@@ -1,9 +1,10 @@
 import { createPrivateKey, createPublicKey, generateKeyPair, sign, type KeyObject } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { JWK } from 'jose';
 import { ConfigError } from '#core/config.ts';
+import { makePrivateFile } from '#core/private-file.ts';
 import { MODULUS_BITS, publicJwk, type KeyRing } from './key-ring.ts';
 import { keyStates, needsSuccessor, type KeyAge } from './key-states.ts';
 
@@ -43,26 +44,10 @@ async function readKey(dir: string, name: string): Promise<FolderKey> {
   return { file, key, jwk, kid: jwk.kid, createdAt: Number(FILE.exec(name)?.[1]) };
 }
 
-/** Written beside and linked into place, so that no process reads half a key. */
+/** One that another process of the service made in the same millisecond is as good. */
 async function makeKey(dir: string, now: number): Promise<void> {
   const { privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: MODULUS_BITS });
-  const file = join(dir, `${now}.pem`);
-  const draft = `${file}.${process.pid}.draft`;
-  const handle = await open(draft, 'wx', 0o600);
-  try {
-    await handle.writeFile(privateKey.export({ type: 'pkcs8', format: 'pem' }));
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  try {
-    await link(draft, file);
-  } catch (error) {
-    // Another process of the service made one in the same millisecond: it is as good.
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
+  await makePrivateFile(join(dir, `${now}.pem`), privateKey.export({ type: 'pkcs8', format: 'pem' }));
 }
 
 async function readKeys(dir: string): Promise<FolderKey[]> {

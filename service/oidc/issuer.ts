@@ -1,8 +1,9 @@
 import type { JWK, JWTPayload } from 'jose';
-import { ConfigError, type Config } from '#core/config.ts';
+import { ConfigError, isKms, type Config } from '#core/config.ts';
+import { isLoopbackName } from '#core/oci/address-guard.ts';
 import { openFolderKeys } from './folder-keys.ts';
 import { ALGORITHM, type KeyRing } from './key-ring.ts';
-import { isKms, openKmsKeys } from './kms-keys.ts';
+import { openKmsKeys } from './kms-keys.ts';
 
 /** Paths below the public URL (OpenID Connect Discovery 1.0, section 4). */
 export const CONFIGURATION_PATH = '/.well-known/openid-configuration';
@@ -25,7 +26,7 @@ export interface IdentityIssuer {
 /** The issuer as clouds compare it: without a slash at the end. @throws ConfigError */
 function readPublicUrl(text: string): string {
   const url = URL.parse(text);
-  const isLocal = url?.protocol === 'http:' && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
+  const isLocal = url?.protocol === 'http:' && isLoopbackName(url.hostname);
   const isPlain = url?.search === '' && url.hash === '' && url.username === '' && url.password === '';
   if (url === null || !isPlain || (url.protocol !== 'https:' && !isLocal))
     throw new ConfigError(

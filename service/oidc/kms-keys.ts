@@ -77,11 +77,6 @@ async function openKey(ref: KmsRef): Promise<KmsKey> {
   };
 }
 
-/** Whether the setting names keys in KMS rather than a folder. */
-export function isKms(setting: string): boolean {
-  return setting.startsWith('awskms:');
-}
-
 /**
  * Keys in AWS KMS, comma-separated. All are published; of those whose `signsFrom` has come the latest signs. To rotate, add a
  * new key that signs from tomorrow on, and take the old one out two days later.

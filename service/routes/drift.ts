@@ -1,10 +1,11 @@
 import { Type } from 'typebox';
 import { DriftItemView, PendingView, StackView } from '#core/domain/view.ts';
-import { listDrift, requestAcceptMissing } from '#core/store/drift.ts';
+import { listDrift } from '#core/store/drift.ts';
 import { answerPending, requestDrift, requestHeal } from '#core/store/requests.ts';
+import { requestAcceptMissing } from '#core/store/state-requests.ts';
 import type { StackRow } from '#core/store/stacks.ts';
 import type { App, RouteDeps } from '../deps.ts';
-import { requestOn, requireStack, ringStack, showStack } from '../stack.ts';
+import { askStack, requestOn, requireStack, ringStack } from '../stack.ts';
 import { driftItemView } from '../views.ts';
 import { problems, StackParams } from './schema.ts';
 
@@ -49,10 +50,9 @@ function driftRoutesOnly(app: App, deps: RouteDeps): void {
         },
       },
       async (request, reply) => {
-        const on = await requestOn(deps, request, request.params);
-        const stack = await asks[word].request(deps.db, on);
-        await ringStack(deps, on, asks[word].queue);
-        return reply.code(202).send(await showStack(deps, stack));
+        const { request: write, queue } = asks[word];
+        const view = await askStack(deps, request, request.params, (on) => write(deps.db, on), queue);
+        return reply.code(202).send(view);
       },
     );
   }
@@ -72,10 +72,10 @@ function acceptRoute(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const on = await requestOn(deps, request, request.params);
-      const stack = await requestAcceptMissing(deps.db, { ...on, urn: request.body.urn });
-      await ringStack(deps, on);
-      return reply.code(202).send(await showStack(deps, stack));
+      const view = await askStack(deps, request, request.params, (on) =>
+        requestAcceptMissing(deps.db, { ...on, urn: request.body.urn }),
+      );
+      return reply.code(202).send(view);
     },
   );
 }

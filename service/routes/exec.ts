@@ -1,9 +1,9 @@
 import { Type } from 'typebox';
 import { execRefusal } from '#core/domain/exec-command.ts';
 import { RunView } from '#core/domain/view.ts';
+import { sealContext } from '#core/seal-context.ts';
 import { seal } from '#core/secrets.ts';
 import { requestExec } from '#core/store/exec.ts';
-import { runFileContext } from '#core/store/run-files.ts';
 import type { App, RouteDeps } from '../deps.ts';
 import { invalid } from '../problem.ts';
 import { requestOn, ringStack } from '../stack.ts';
@@ -51,7 +51,7 @@ export function execRoutes(app: App, deps: RouteDeps): void {
         throw invalid('the input is larger than 64 MiB');
       const on = await requestOn(deps, request, request.params);
       const sealInput = (runId: string) =>
-        seal(deps.masterKey, input ?? '', runFileContext({ tenant: on.tenant, runId, kind: 'input' }));
+        seal(deps.masterKey, input ?? '', sealContext.runFile({ tenant: on.tenant, runId, kind: 'input' }));
       const run = await requestExec(deps.db, {
         ...on,
         command,

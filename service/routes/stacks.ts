@@ -5,7 +5,7 @@ import { listRevisions } from '#core/store/revisions.ts';
 import { confirmUnlock, requestReconcile } from '#core/store/requests.ts';
 import { listStacks, setSuspended } from '#core/store/stacks.ts';
 import type { App, RouteDeps } from '../deps.ts';
-import { requestOn, requireStack, ringStack, showStack, surroundings } from '../stack.ts';
+import { askStack, requestOn, requireStack, ringStack, showStack, surroundings } from '../stack.ts';
 import { revisionView, stackView } from '../views.ts';
 import { decodeCursor, pageOf } from './cursor.ts';
 import { DEFAULT_PAGE, PageQuery, problems, StackParams, TenantParams } from './schema.ts';
@@ -86,10 +86,8 @@ function requestRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const on = await requestOn(deps, request, request.params);
-      const stack = await requestReconcile(deps.db, on);
-      await ringStack(deps, on);
-      return reply.code(202).send(await showStack(deps, stack));
+      const view = await askStack(deps, request, request.params, (on) => requestReconcile(deps.db, on));
+      return reply.code(202).send(view);
     },
   );
 
@@ -106,10 +104,8 @@ function requestRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const on = await requestOn(deps, request, request.params);
-      const stack = await confirmUnlock(deps.db, on);
-      await ringStack(deps, on);
-      return reply.code(202).send(await showStack(deps, stack));
+      const view = await askStack(deps, request, request.params, (on) => confirmUnlock(deps.db, on));
+      return reply.code(202).send(view);
     },
   );
 }

@@ -2,9 +2,10 @@ import { Type } from 'typebox';
 import { EXPORT_COMMAND } from '#core/domain/exec-command.ts';
 import { isFinished } from '#core/domain/run.ts';
 import { RunView } from '#core/domain/view.ts';
+import { sealContext } from '#core/seal-context.ts';
 import { open } from '#core/secrets.ts';
 import { requestExec } from '#core/store/exec.ts';
-import { getRunFile, runFileContext } from '#core/store/run-files.ts';
+import { getRunFile } from '#core/store/run-files.ts';
 import type { App, RouteDeps } from '../deps.ts';
 import { notFound, Problem } from '../problem.ts';
 import { requestOn, requireRun, ringStack } from '../stack.ts';
@@ -61,7 +62,7 @@ export function stateExportRoutes(app: App, deps: RouteDeps): void {
       return reply
         .type('application/json; charset=utf-8')
         .serializer((text: unknown) => String(text))
-        .send(open(deps.masterKey, sealed, runFileContext(at)).toString('utf8'));
+        .send(open(deps.masterKey, sealed, sealContext.runFile(at)).toString('utf8'));
     },
   );
 }

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { StackView } from '#core/domain/view.ts';
 import { acceptState, requestDestroy, requestRebind } from '#core/store/state-requests.ts';
 import type { App, RouteDeps } from '../deps.ts';
-import { requestOn, ringStack, showStack } from '../stack.ts';
+import { askStack } from '../stack.ts';
 import { problems, StackParams } from './schema.ts';
 
 const tags = ['stacks'];
@@ -39,10 +39,8 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
         },
       },
       async (request, reply) => {
-        const on = await requestOn(deps, request, request.params);
-        const stack = await ASKS[word].request(deps.db, on);
-        await ringStack(deps, on);
-        return reply.code(202).send(await showStack(deps, stack));
+        const view = await askStack(deps, request, request.params, (on) => ASKS[word].request(deps.db, on));
+        return reply.code(202).send(view);
       },
     );
   }
@@ -60,10 +58,10 @@ export function stateRoutes(app: App, deps: RouteDeps): void {
       },
     },
     async (request, reply) => {
-      const on = await requestOn(deps, request, request.params);
-      const stack = await acceptState(deps.db, { ...on, checkpoint: request.body.checkpoint });
-      await ringStack(deps, on);
-      return reply.code(202).send(await showStack(deps, stack));
+      const view = await askStack(deps, request, request.params, (on) =>
+        acceptState(deps.db, { ...on, checkpoint: request.body.checkpoint }),
+      );
+      return reply.code(202).send(view);
     },
   );
 }

@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { bindingOf } from '#core/domain/approval.ts';
 import { asReconcileError, type ReconcileError } from '#core/domain/errors.ts';
 import {
   boundDifferences,
@@ -11,6 +12,7 @@ import { outcomeOf } from '#core/domain/summarize.ts';
 import { isTrusted } from '#core/domain/verification.ts';
 import { planFileHash } from '#core/engine/plan-file.ts';
 import type { ApplyResult } from '#core/engine/port.ts';
+import { sealContext } from '#core/seal-context.ts';
 import { open } from '#core/secrets.ts';
 import { clock } from '#core/store/clock.ts';
 import { listDrift, recordHeals } from '#core/store/drift.ts';
@@ -24,12 +26,11 @@ import type { WorkerDeps } from '../deps.ts';
 import { duringRun, type HeldLease } from '../lease.ts';
 import { record } from '../record.ts';
 import { checkSignatures, type Verified } from '../trust.ts';
-import { allowsBinding, bindingOf, bindPlan } from './bound.ts';
+import { allowsBinding, bindPlan } from './bound.ts';
 import { checkpointPatch, leftByApply } from './checkpoint-patch.ts';
 import { afterFailure, destroyPlanHash, finishDestroy } from './destroy.ts';
 import { failRun } from './fail.ts';
 import { leftState } from './left-state.ts';
-import { planContext } from './plan-context.ts';
 import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
 import { clearOwnLocks } from './recover.ts';
 import { gatherInputs, type Inputs } from './request.ts';
@@ -57,7 +58,7 @@ async function loadApproved(deps: WorkerDeps, run: RunRow): Promise<Approved | s
   const plan = await getPlan(deps.db, run.id);
   if (plan === undefined) return 'the approved plan is gone';
   try {
-    const bytes = open(deps.masterKey, plan.bytes, planContext(run));
+    const bytes = open(deps.masterKey, plan.bytes, sealContext.plan(run));
     const planHash = run.operation === 'destroy' ? destroyPlanHash(bytes) : planFileHash(bytes);
     return { run, plan, bytes, planHash };
   } catch (error) {

@@ -1,5 +1,6 @@
+import { bindingOf, mayBind } from '#core/domain/approval.ts';
 import { stalled } from '#core/domain/errors.ts';
-import { DEFAULTS, type ApprovalPolicy, type Binding, type StackSpec } from '#core/domain/manifest.ts';
+import { DEFAULTS, type ApprovalPolicy, type StackSpec } from '#core/domain/manifest.ts';
 import {
   boundOperations,
   digestOf,
@@ -28,17 +29,10 @@ export function approvalPolicy(spec: StackSpec): ApprovalPolicy & { required: nu
   };
 }
 
-/** What an approval under the spec holds: the update plan, unless the spec says otherwise. */
-export function bindingOf(spec: StackSpec): Binding {
-  return spec.approval?.binding ?? 'plan';
-}
-
 /** Whether the run's tenant lets approvals bind what its spec asks for; a tenant may take that back at any time. */
 export async function allowsBinding(deps: WorkerDeps, run: RunRow): Promise<boolean> {
-  const binding = bindingOf(run.spec);
-  if (binding === 'plan') return true;
-  const tenant = await getTenant(deps.db, run.tenant);
-  return tenant?.spec.bindings?.includes(binding) === true;
+  if (bindingOf(run.spec) === 'plan') return true;
+  return mayBind(run.spec, (await getTenant(deps.db, run.tenant))?.spec);
 }
 
 /** @throws stalled(SpecInvalid) */

@@ -3,9 +3,10 @@ import { asReconcileError, stalled, type ReconcileError } from '#core/domain/err
 import type { RunState } from '#core/domain/run.ts';
 import { saySigners } from '#core/domain/verification.ts';
 import type { Checkpoint, ExecResult } from '#core/engine/port.ts';
+import { sealContext } from '#core/seal-context.ts';
 import { open, seal } from '#core/secrets.ts';
 import { openCreates } from '#core/store/open-creates.ts';
-import { deleteRunInput, getRunFile, runFileContext, saveRunFile } from '#core/store/run-files.ts';
+import { deleteRunInput, getRunFile, saveRunFile } from '#core/store/run-files.ts';
 import { getRunById, type RunRow } from '#core/store/runs.ts';
 import type { StackPatch, StackRow } from '#core/store/stacks.ts';
 import type { WorkerDeps } from '../deps.ts';
@@ -41,7 +42,7 @@ async function move({ deps, lease, run }: Scene, from: RunState, to: RunState, m
 async function inputOf({ deps, run }: Scene): Promise<Buffer | undefined> {
   const at = { tenant: run.tenant, runId: run.id, kind: 'input' } as const;
   const sealed = await getRunFile(deps.db, at);
-  return sealed === undefined ? undefined : open(deps.masterKey, sealed, runFileContext(at));
+  return sealed === undefined ? undefined : open(deps.masterKey, sealed, sealContext.runFile(at));
 }
 
 /**
@@ -112,7 +113,7 @@ async function finish(scene: Scene, ended: Ended): Promise<void> {
       await deleteRunInput(trx, run.id);
       if (state === undefined) return;
       const at = { tenant: run.tenant, runId: run.id, kind: 'state' } as const;
-      await saveRunFile(trx, { ...at, sealed: seal(deps.masterKey, state, runFileContext(at)) });
+      await saveRunFile(trx, { ...at, sealed: seal(deps.masterKey, state, sealContext.runFile(at)) });
     },
   });
 }

@@ -10,10 +10,11 @@ import {
   type ResourceChange,
 } from '#core/domain/plan.ts';
 import { mandatoryViolations, NO_POLICIES, sayViolations } from '#core/domain/policy.ts';
-import type { RunState } from '#core/domain/run.ts';
+import { isWaiting, type RunState } from '#core/domain/run.ts';
 import { outcomeOf } from '#core/domain/summarize.ts';
 import { saySigners } from '#core/domain/verification.ts';
 import type { PreviewResult } from '#core/engine/port.ts';
+import { sealContext } from '#core/seal-context.ts';
 import { seal } from '#core/secrets.ts';
 import { clockPlus } from '#core/store/clock.ts';
 import { listDrift } from '#core/store/drift.ts';
@@ -28,7 +29,6 @@ import { checkState } from '../state-check.ts';
 import type { Verified } from '../trust.ts';
 import { approvalPolicy, bindPlan, requireBinding } from './bound.ts';
 import { destroyedChange, planDestroy } from './destroy.ts';
-import { planContext } from './plan-context.ts';
 import { withPolicyPacks, type RunPacks } from './policy-packs.ts';
 import { clearOwnLocks } from './recover.ts';
 import { refreshState } from './refresh.ts';
@@ -110,10 +110,6 @@ function endOfPlanning(policies: PolicyReport, changed: number, adopts: boolean,
   return needs.length > 0 ? 'awaiting_approval' : 'approved';
 }
 
-function isWaiting(state: PlanEnd): boolean {
-  return state === 'policy_failed' || state === 'awaiting_approval';
-}
-
 function sayPlan(preview: PreviewResult, to: PlanEnd, digest: string): string {
   const what = describe(preview);
   if (to === 'awaiting_approval') return `${what}; waits for approval of ${digest}`;
@@ -176,7 +172,7 @@ async function finishPlan(
         bound,
         changes: preview.changes,
         policies,
-        bytes: seal(deps.masterKey, preview.plan, planContext(run)),
+        bytes: seal(deps.masterKey, preview.plan, sealContext.plan(run)),
       });
     },
   });

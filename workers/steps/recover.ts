@@ -3,6 +3,7 @@ import { unmasked } from '#core/engine/masked.ts';
 import { wrongAnswers } from '#core/engine/pending.ts';
 import { plannedResources } from '#core/engine/plan-file.ts';
 import type { EngineRequest } from '#core/engine/port.ts';
+import { sealContext } from '#core/seal-context.ts';
 import { open } from '#core/secrets.ts';
 import { openCreates } from '#core/store/open-creates.ts';
 import { getPlan } from '#core/store/plans.ts';
@@ -16,7 +17,6 @@ import { checkState } from '../state-check.ts';
 import { leftBehind, leftByApply } from './checkpoint-patch.ts';
 import { afterCutOff, afterFailure, planAgain } from './destroy.ts';
 import { failRun } from './fail.ts';
-import { planContext } from './plan-context.ts';
 import { refreshState } from './refresh.ts';
 import { gatherInputs, type Inputs } from './request.ts';
 import { requireTrust } from './verify.ts';
@@ -85,7 +85,7 @@ async function completeAnswers(deps: WorkerDeps, stack: StackRow, run: RunRow): 
   const plan = await getPlan(deps.db, run.id);
   // Of a destroy it is a list of URNs, which knows no inputs.
   const isUpdatePlan = plan !== undefined && run.operation !== 'destroy';
-  const planned = isUpdatePlan ? plannedResources(open(deps.masterKey, plan.bytes, planContext(run))) : [];
+  const planned = isUpdatePlan ? plannedResources(open(deps.masterKey, plan.bytes, sealContext.plan(run))) : [];
   return (stack.pending_answers ?? []).map((answer) => {
     const resource = noted.get(answer.urn);
     if (resource === undefined) return answer;

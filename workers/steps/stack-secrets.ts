@@ -3,6 +3,7 @@ import { digestOf } from '#core/domain/plan.ts';
 import type { StackSpec } from '#core/domain/manifest.ts';
 import type { ConfigValue, EngineRequest, StateSecrets } from '#core/engine/port.ts';
 import { configKey, configText, newEncryptionSalt, opensSalt } from '#core/engine/settings.ts';
+import { sealContext } from '#core/seal-context.ts';
 import { hmacValue, newPassphrase, open, seal, type TenantKey } from '#core/secrets.ts';
 import type { SecretsProviderRecord } from '#core/store/schema.ts';
 import type { StackRow } from '#core/store/stacks.ts';
@@ -32,10 +33,6 @@ interface Scene {
 
 const PASSPHRASE = 'passphrase';
 
-function contextOf(stack: StackRow): string {
-  return `passphrase/${stack.tenant}/${stack.id}`;
-}
-
 /** What the stack's secrets are encrypted with since its last plan; undefined before the first. */
 function providerNow(stack: StackRow): string | undefined {
   return stack.secrets_provider.url ?? (stack.settings.encryptionSalt === undefined ? undefined : PASSPHRASE);
@@ -62,7 +59,7 @@ interface Passphrase {
 function storedPassphrase({ deps, stack }: Scene): Passphrase | undefined {
   const { encryptionSalt } = stack.settings;
   if (stack.passphrase === null || encryptionSalt === undefined) return undefined;
-  const passphrase = open(deps.masterKey, stack.passphrase, contextOf(stack)).toString('utf8');
+  const passphrase = open(deps.masterKey, stack.passphrase, sealContext.passphrase(stack)).toString('utf8');
   deps.scrubber.register(passphrase);
   return { passphrase, encryptionSalt };
 }
@@ -73,7 +70,7 @@ async function keepPassphrase(
   { passphrase, encryptionSalt }: Passphrase,
 ): Promise<void> {
   const change = {
-    passphrase: seal(deps.masterKey, Buffer.from(passphrase), contextOf(stack)),
+    passphrase: seal(deps.masterKey, Buffer.from(passphrase), sealContext.passphrase(stack)),
     settings: JSON.stringify({ ...stack.settings, encryptionSalt }),
   };
   await record(deps, lease, { stack: change });
